@@ -1,0 +1,72 @@
+"""Every way in which a run can fail that a person can do something about.
+
+An error carries two sentences: what is wrong (expected and got), and what to do next. Doors (command line,
+tab, API) show both; the traceback goes to the log.
+"""
+
+from __future__ import annotations
+
+
+class CelebBasisError(Exception):
+    """Base of all errors that are shown to a person.
+
+    Args:
+        message: One sentence that says what is wrong, with what was expected and what was found.
+        hint: One sentence that says what to do next; empty where nothing can be done.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class UnreadableImage(CelebBasisError):
+    """The file is not an image, or is damaged."""
+
+
+class NoFaceFound(CelebBasisError):
+    """The detector sees no face in the photo."""
+
+
+class SeveralFaces(CelebBasisError):
+    """The photo shows several faces and none was chosen."""
+
+
+class MissingModel(CelebBasisError):
+    """Weights that are needed are not on this machine."""
+
+
+class MissingPackage(CelebBasisError):
+    """An optional package that is needed is not installed."""
+
+
+class UnsupportedCheckpoint(CelebBasisError):
+    """The checkpoint is of a kind that cannot be trained through."""
+
+
+class TooFewNames(CelebBasisError):
+    """The tokenizer leaves too few celebrity names for a basis."""
+
+
+class InvalidName(CelebBasisError):
+    """The embedding's name cannot be used as a trigger word or a file name."""
+
+
+class NameTaken(CelebBasisError):
+    """An embedding of that name exists already."""
+
+
+class InvalidEmbedding(CelebBasisError):
+    """The file is not an embedding that can be read, or does not fit."""
+
+
+class InvalidSettings(CelebBasisError):
+    """An option has a value that makes no sense."""
+
+
+class TrainingDiverged(CelebBasisError):
+    """The loss is no longer a number."""

@@ -1,0 +1,176 @@
+"""Trains the face pack (detector, recogniser), the tagger and the judge, each on strangers of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from celebbasis_ext.faces.align import align_matrix
+from celebbasis_ext.miniature.nets import STRIDES, Detector, Reader, Recogniser, contrastive_loss
+from celebbasis_ext.miniature.optimiser import MuonAdam
+from celebbasis_ext.miniature.people import TRAITS
+from celebbasis_ext.miniature.portraits import Portraits, load_portraits, worn
+from celebbasis_ext.miniature.progress import Training
+from celebbasis_ext.types import Floats, Image
+
+CANVAS = 256
+
+
+def as_input(images: list[Image]) -> Tensor:
+    """[n, 3, h, w] in [-1, 1]."""
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def _trainer(folder: Path, name: str, module: nn.Module, steps: int) -> Training:
+    return Training(folder, name, module, MuonAdam(module, lr=0.01, adam_lr=2e-3, adam_names=("head",)), steps)
+
+
+def train_reader(folder: Path, name: str, seed: int, steps: int, identity: bool, batch: int = 64, width: int = 32) -> Reader:
+    """The judge (with identity) and the tagger (without): different strangers, different weights."""
+    torch.manual_seed(seed)
+    reader = Reader(width, identity)
+    portraits = load_portraits(folder, 6000, seed)
+    training, rng = _trainer(folder, name, reader, steps), np.random.default_rng(seed)
+    while not training.done:
+        chosen = rng.integers(len(portraits.images), size=batch)
+        traits, logits = reader(as_input([worn(rng, _shifted(rng, portraits.images[i])) for i in chosen]))
+        classes = torch.from_numpy(portraits.classes[chosen])
+        loss = torch.stack([F.cross_entropy(x, classes[:, i]) for i, x in enumerate(logits)]).sum()
+        rmse = 0.0
+        if traits is not None:
+            error = (traits - torch.from_numpy(portraits.identities[chosen])).square().mean()
+            loss, rmse = loss + 10 * error, error.item() ** 0.5
+        loss.backward()
+        training.update()
+        if training.step % 100 == 0:
+            training.log(loss=loss.item(), rmse=rmse)
+    training.save()
+    return reader.eval()
+
+
+def _shifted(rng: np.random.Generator, image: Image) -> Image:
+    """The picture a few pixels away, its border repeated."""
+    dx, dy = rng.uniform(-3, 3, 2)
+    matrix = np.array([[1, 0, dx], [0, 1, dy]], np.float32)
+    return np.asarray(cv2.warpAffine(image, matrix, image.shape[1::-1], borderMode=cv2.BORDER_REPLICATE), np.uint8)
+
+
+def _aligned(rng: np.random.Generator, portraits: Portraits, index: int) -> Image:
+    """The aligned crop, as a slightly wrong detector would have it."""
+    landmarks = portraits.landmarks[index] + rng.normal(0, 0.7, (5, 2)).astype(np.float32)
+    image = worn(rng, portraits.images[index])
+    return np.asarray(cv2.warpAffine(image, align_matrix(landmarks), (112, 112)), np.uint8)
+
+
+def train_recogniser(folder: Path, seed: int, steps: int, batch: int = 64) -> Recogniser:
+    """Two looks of the same stranger close together, others apart; traits can be read off linearly."""
+    torch.manual_seed(seed)
+    recogniser, traits = Recogniser(), nn.Linear(128, len(TRAITS))
+    both = nn.ModuleDict({"recogniser": recogniser, "trait_head": traits})
+    portraits = load_portraits(folder, 6000, seed)
+    training, rng, count = _trainer(folder, "recogniser", both, steps), np.random.default_rng(seed), 6000
+    while not training.done:
+        chosen = rng.choice(count, batch, replace=False)
+        crops = [_aligned(rng, portraits, i) for i in (*chosen, *(chosen + count))]
+        vectors = recogniser(as_input(crops))
+        identities = torch.from_numpy(portraits.identities[chosen]).repeat(2, 1)
+        error = (traits(F.normalize(vectors) * 4) - identities).square().mean()
+        loss = contrastive_loss(vectors[:batch], vectors[batch:]) + 3 * error
+        loss.backward()
+        training.update()
+        if training.step % 100 == 0:
+            training.log(loss=loss.item(), rmse=error.item() ** 0.5)
+    training.save()
+    return recogniser.eval()
+
+
+def _scene(rng: np.random.Generator, portraits: Portraits) -> tuple[Image, Floats, Floats]:
+    """A canvas with one to three pictures on it, some beside each other: boxes [f, 4] and landmarks [f, 5, 2]."""
+    canvas = np.full((CANVAS, CANVAS, 3), rng.integers(0, 256, 3), np.uint8)
+    boxes, landmarks = [], []
+    side = int(rng.choice([64, 96, 128, 192, 256, 320]) * rng.uniform(0.85, 1.15))
+    left, top = (int(rng.uniform(min(0, CANVAS - side), max(0, CANVAS - side))) for _ in range(2))
+    for x in range(left, CANVAS - side // 2, side):
+        index = rng.integers(len(portraits.images))
+        picture = worn(rng, cv2.resize(portraits.images[index], (side, side)))
+        _paste(canvas, picture, x, top)
+        offset = np.array([x, top], np.float32)
+        boxes.append(portraits.boxes[index] * side / 96 + np.tile(offset, 2))
+        landmarks.append(portraits.landmarks[index] * side / 96 + offset)
+    return canvas, np.stack(boxes), np.stack(landmarks)
+
+
+def _paste(canvas: Image, picture: Image, x: int, y: int) -> None:
+    side = len(picture)
+    top, left, bottom, right = max(0, y), max(0, x), min(CANVAS, y + side), min(CANVAS, x + side)
+    canvas[top:bottom, left:right] = picture[top - y : bottom - y, left - x : right - x]
+
+
+def _targets(boxes: Floats, landmarks: Floats) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """For each stride: scores [cells], boxes [cells, 4], landmarks [cells, 10]; faces go to the stride of their size."""
+    targets = []
+    for stride in STRIDES:
+        cells = CANVAS // stride
+        score, box, points = np.zeros((cells, cells)), np.zeros((cells, cells, 4)), np.zeros((cells, cells, 10))
+        for face, marks in zip(boxes, landmarks, strict=True):
+            size = face[2:] - face[:2]
+            if _stride_of(float(size.max())) == stride:
+                _mark(score, box, points, (face[:2] + face[2:]) / 2 / stride, size / stride, marks / stride)
+        targets.append((_rows(score), _rows(box), _rows(points)))
+    return targets
+
+
+def _rows(cells: np.ndarray) -> Tensor:
+    return torch.from_numpy(cells.reshape(cells.shape[0] * cells.shape[1], *cells.shape[2:])).float()
+
+
+def _stride_of(size: float) -> int:
+    return 8 if size < 48 else 16 if size < 96 else 32
+
+
+def _mark(score: Floats, box: Floats, points: Floats, centre: Floats, size: Floats, marks: Floats) -> None:
+    """The cells around a face's centre learn it; coordinates in cells."""
+    for row in range(len(score)):
+        for column in range(len(score)):
+            cell = np.array([column, row], np.float32)
+            if (np.abs(cell - centre) < np.maximum(0.17 * size, 0.75)).all():
+                score[row, column] = 1
+                box[row, column] = [*(centre - cell), *np.log(size)]
+                points[row, column] = (marks - cell).ravel()
+
+
+def train_detector(folder: Path, seed: int, steps: int, batch: int = 16) -> Detector:
+    torch.manual_seed(seed)
+    detector = Detector()
+    portraits = load_portraits(folder, 6000, seed)
+    optimiser = MuonAdam(detector, lr=0.005, adam_lr=2e-3, adam_names=("heads",))
+    training, rng = Training(folder, "detector", detector, optimiser, steps), np.random.default_rng(seed)
+    while not training.done:
+        scenes = [_scene(rng, portraits) for _ in range(batch)]
+        canvases = np.stack([canvas[:, :, ::-1] for canvas, _, _ in scenes])
+        out = detector(torch.from_numpy(canvases.copy()).permute(0, 3, 1, 2).float())
+        loss = _detector_loss(out, [_targets(boxes, marks) for _, boxes, marks in scenes])
+        loss.backward()
+        training.update()
+        if training.step % 50 == 0:
+            training.log(loss=loss.item())
+    training.save()
+    return detector.eval()
+
+
+def _detector_loss(out: tuple[Tensor, ...], targets: list[list[tuple[Tensor, Tensor, Tensor]]]) -> Tensor:
+    loss = torch.zeros(())
+    for level in range(len(STRIDES)):
+        logits, box, points = out[3 * level : 3 * level + 3]
+        score, true_box, true_points = (torch.stack([t[level][k] for t in targets]) for k in range(3))
+        positive = score > 0
+        loss = loss + 20 * F.binary_cross_entropy_with_logits(logits[..., 0], score)
+        if positive.any():
+            loss = loss + F.smooth_l1_loss(box[positive], true_box[positive], beta=0.1)
+            loss = loss + F.smooth_l1_loss(points[positive], true_points[positive], beta=0.1)
+    return loss

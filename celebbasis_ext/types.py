@@ -1,0 +1,196 @@
+"""What travels through the code: frozen dataclasses, in the order in which a photo becomes a file.
+
+photo -> Face -> AlignedFace -> coefficients [T, K] -> word vectors {encoder: [T, D]} -> embedding file.
+Images are numpy arrays [h, w, 3], uint8, RGB, unless a docstring says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Image = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face that a detector found.
+
+    Attributes:
+        box: [4], left, top, right, bottom in pixels.
+        landmarks: [5, 2], x and y in pixels: the eye on the picture's left, the other eye, the tip of the nose,
+            the mouth's corner on the picture's left, the other corner.
+        score: The detector's confidence in [0, 1].
+    """
+
+    box: Floats
+    landmarks: Floats
+    score: float
+
+
+@dataclass(frozen=True)
+class AlignedFace:
+    """A face cut out of its photo and turned upright, with the numbers that say whose it is.
+
+    Attributes:
+        crop: [112, 112, 3] the usual five-point ArcFace alignment.
+        identity: [I] identity vector of length 1.
+        face: Where it was found in the photo.
+    """
+
+    crop: Image
+    identity: Floats
+    face: Face
+
+
+@dataclass(frozen=True)
+class CelebBasis:
+    """A space of people, made of the token embeddings of celebrities' names.
+
+    T is the number of tokens of a name (2), K the number of components, D the width of a text encoder.
+
+    Attributes:
+        mean: {encoder: [T, D]} the mean token embedding of each name column.
+        components: {encoder: [T, K, D]} principal components; rows are orthonormal over all encoders together.
+        explained_variance: [T, K] variance of the names' own coefficients.
+        radius: [T] the names' mean distance from the mean, in coefficients.
+        coefficients: [N, T, K] of the N names themselves.
+        names: The N names.
+        fingerprint: Of the token tables and the list of names.
+    """
+
+    mean: Mapping[str, Floats]
+    components: Mapping[str, Floats]
+    explained_variance: Floats
+    radius: Floats
+    coefficients: Floats
+    names: tuple[str, ...]
+    fingerprint: str
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(T, K)."""
+        tokens, count = self.explained_variance.shape
+        return tokens, count
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Which model a host has loaded.
+
+    Attributes:
+        name: For people to read.
+        sha256: Of the file, as hosts show it; empty where unknown.
+        family: "sd1", "sd2" or "sdxl".
+        prediction_type: What the UNet predicts.
+        resolution: Native picture size in pixels.
+    """
+
+    name: str
+    sha256: str
+    family: Literal["sd1", "sd2", "sdxl"]
+    prediction_type: Literal["epsilon", "v_prediction"]
+    resolution: int
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Somebody to be learned: a photo that is prepared.
+
+    Attributes:
+        name: The trigger word.
+        photo: [s, s, 3] square picture around the face, at the checkpoint's resolution.
+        mask: [s, s] float32 in [0, 1], 1 where the head is.
+        identity: [I] identity vector.
+        description: What is in the photo but is not the person, one phrase each.
+    """
+
+    name: str
+    photo: Image
+    mask: Floats
+    identity: Floats
+    description: tuple[str, ...] = ()
+
+
+Radius = Literal["unit", "celebrities", "free"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How coefficients are learned. Defaults are what the lab found best; `recipes.py` has the paper's.
+
+    Attributes:
+        steps: Optimiser steps; more fits the photo more closely and lets more of it leak.
+        batch: Noisy views per person and step.
+        learning_rate: Of Adam; warm-up free, cosine to a tenth.
+        learn: "coefficients" directly, or through the paper's face "mapper".
+        radius: Of the sphere on which each token's coefficients lie: 1 ("unit", the paper), the celebrities' own
+            mean distance ("celebrities"), or none ("free").
+        components: How many principal components are used; None for all.
+        whiten: Learn in units of the celebrities' own spread along each component.
+        average: Decay of the exponential average that is stored.
+        face_mask: Weight of the loss outside the head is reduced to `background_weight`.
+        background_weight: In [0, 1].
+        explain: Put the description into the training prompts.
+        templates: "person" (the paper's) or "plain".
+        views: Augmented views of the photo that are encoded, once.
+        zoom: Views are scaled by a factor from 1 - zoom to 1 + zoom.
+        flip: Half of the views are mirrored.
+        seed: Of all chance.
+    """
+
+    steps: int = 100
+    batch: int = 4
+    learning_rate: float = 2e-2
+    learn: Literal["coefficients", "mapper"] = "mapper"
+    radius: Radius = "celebrities"
+    components: int | None = None
+    whiten: bool = False
+    average: float = 0.9
+    face_mask: bool = True
+    background_weight: float = 0.1
+    explain: bool = True
+    templates: Literal["person", "plain"] = "plain"
+    views: int = 8
+    zoom: float = 0.04
+    flip: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """A training step is done.
+
+    Attributes:
+        step: Steps done so far, from 1.
+        steps: Steps planned.
+        loss: Weighted noise-prediction loss of this step.
+        coefficients: [P, T, K] of the P people, as they would be saved now.
+        seconds_left: Estimated.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    coefficients: Floats = field(repr=False)
+    seconds_left: float = 0.0
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A person as a file: what every host reads, and how it was made.
+
+    Attributes:
+        name: The trigger word; the file's stem.
+        vectors: {encoder: [T, D]} float32 word vectors; the one encoder of SD1 and SD2 is called "clip_l"/"clip_h".
+        metadata: Text for the file's header, see `files/embedding.py`.
+    """
+
+    name: str
+    vectors: Mapping[str, Floats]
+    metadata: Mapping[str, str] = field(default_factory=dict)
