@@ -23,7 +23,7 @@ def block(inputs: int, outputs: int, stride: int = 2) -> nn.Sequential:
 class Recogniser(nn.Module):
     """ArcFace's shape: [n, 3, 112, 112] aligned RGB in [-1, 1] -> [n, 128]; the cosine is the likeness."""
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int = 24) -> None:
         super().__init__()
         self.body = nn.Sequential(block(3, width), block(width, 2 * width), block(2 * width, 3 * width), block(3 * width, 4 * width))
         self.head = nn.Linear(4 * width * 49, IDENTITY_WIDTH)
@@ -35,7 +35,7 @@ class Recogniser(nn.Module):
 class Reader(nn.Module):
     """[n, 3, 96, 96] in [-1, 1] -> traits [n, 16] and one row of logits per readable field."""
 
-    def __init__(self, width: int = 32, identity: bool = True) -> None:
+    def __init__(self, width: int = 24, identity: bool = True) -> None:
         super().__init__()
         self.body = nn.Sequential(block(3, width), block(width, 2 * width), block(2 * width, 3 * width), block(3 * width, 4 * width))
         self.shared = nn.Sequential(nn.Flatten(), nn.Linear(4 * width * 36, 256), nn.ReLU())

@@ -23,27 +23,30 @@ CANVAS = 256
 
 def as_input(images: list[Image]) -> Tensor:
     """[n, 3, h, w] in [-1, 1]."""
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return pixels.contiguous(memory_format=torch.channels_last)
 
 
 def _trainer(folder: Path, name: str, module: nn.Module, steps: int) -> Training:
     return Training(folder, name, module, MuonAdam(module, lr=0.01, adam_lr=2e-3, adam_names=("head",)), steps)
 
 
-def train_reader(folder: Path, name: str, seed: int, steps: int, identity: bool, batch: int = 64, width: int = 32) -> Reader:
+def train_reader(folder: Path, name: str, seed: int, steps: int, identity: bool, batch: int = 64) -> Reader:
     """The judge (with identity) and the tagger (without): different strangers, different weights."""
     torch.manual_seed(seed)
-    reader = Reader(width, identity)
+    reader = Reader(identity=identity)
     portraits = load_portraits(folder, 6000, seed)
     training, rng = _trainer(folder, name, reader, steps), np.random.default_rng(seed)
     while not training.done:
         chosen = rng.integers(len(portraits.images), size=batch)
-        traits, logits = reader(as_input([worn(rng, _shifted(rng, portraits.images[i])) for i in chosen]))
+        pictures = as_input([worn(rng, _shifted(rng, portraits.images[i])) for i in chosen])
+        with torch.autocast("cpu", torch.bfloat16):
+            traits, logits = reader(pictures)
         classes = torch.from_numpy(portraits.classes[chosen])
-        loss = torch.stack([F.cross_entropy(x, classes[:, i]) for i, x in enumerate(logits)]).sum()
+        loss = torch.stack([F.cross_entropy(x.float(), classes[:, i]) for i, x in enumerate(logits)]).sum()
         rmse = 0.0
         if traits is not None:
-            error = (traits - torch.from_numpy(portraits.identities[chosen])).square().mean()
+            error = (traits.float() - torch.from_numpy(portraits.identities[chosen])).square().mean()
             loss, rmse = loss + 10 * error, error.item() ** 0.5
         loss.backward()
         training.update()
@@ -67,7 +70,7 @@ def _aligned(rng: np.random.Generator, portraits: Portraits, index: int) -> Imag
     return np.asarray(cv2.warpAffine(image, align_matrix(landmarks), (112, 112)), np.uint8)
 
 
-def train_recogniser(folder: Path, seed: int, steps: int, batch: int = 64) -> Recogniser:
+def train_recogniser(folder: Path, seed: int, steps: int, batch: int = 32) -> Recogniser:
     """Two looks of the same stranger close together, others apart; traits can be read off linearly."""
     torch.manual_seed(seed)
     recogniser, traits = Recogniser(), nn.Linear(128, len(TRAITS))
@@ -77,7 +80,9 @@ def train_recogniser(folder: Path, seed: int, steps: int, batch: int = 64) -> Re
     while not training.done:
         chosen = rng.choice(count, batch, replace=False)
         crops = [_aligned(rng, portraits, i) for i in (*chosen, *(chosen + count))]
-        vectors = recogniser(as_input(crops))
+        with torch.autocast("cpu", torch.bfloat16):
+            vectors = recogniser(as_input(crops))
+        vectors = vectors.float()
         identities = torch.from_numpy(portraits.identities[chosen]).repeat(2, 1)
         error = (traits(F.normalize(vectors) * 4) - identities).square().mean()
         loss = contrastive_loss(vectors[:batch], vectors[batch:]) + 3 * error
@@ -153,7 +158,9 @@ def train_detector(folder: Path, seed: int, steps: int, batch: int = 16) -> Dete
     while not training.done:
         scenes = [_scene(rng, portraits) for _ in range(batch)]
         canvases = np.stack([canvas[:, :, ::-1] for canvas, _, _ in scenes])
-        out = detector(torch.from_numpy(canvases.copy()).permute(0, 3, 1, 2).float())
+        with torch.autocast("cpu", torch.bfloat16):
+            out = detector(torch.from_numpy(canvases.copy()).permute(0, 3, 1, 2).float())
+        out = tuple(part.float() for part in out)
         loss = _detector_loss(out, [_targets(boxes, marks) for _, boxes, marks in scenes])
         loss.backward()
         training.update()
