@@ -72,7 +72,8 @@ class Training:
 
     def _update(self) -> float:
         for group in self.optimiser.param_groups:
-            group["lr"] = self.config.learning_rate * _cosine(self.step / self.config.steps)
+            factor = _cosine(self.step / self.config.steps) if self.config.decay else 1.0
+            group["lr"] = self.config.learning_rate * factor
         loss = self._loss()
         value = loss.item()
         if not math.isfinite(value):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -127,7 +128,8 @@ class TrainConfig:
     Attributes:
         steps: Optimiser steps; more fits the photo more closely and lets more of it leak.
         batch: Noisy views per person and step.
-        learning_rate: Of Adam; warm-up free, cosine to a tenth.
+        learning_rate: Of Adam.
+        decay: Lower the learning rate as a cosine to a tenth; else it is constant.
         learn: "coefficients" directly, or through the paper's face "mapper".
         radius: Of the sphere on which each token's coefficients lie: 1 ("unit", the paper), the celebrities' own
             mean distance ("celebrities"), or none ("free").
@@ -147,6 +149,7 @@ class TrainConfig:
     steps: int = 100
     batch: int = 4
     learning_rate: float = 2e-2
+    decay: bool = True
     learn: Literal["coefficients", "mapper"] = "mapper"
     radius: Radius = "celebrities"
     components: int | None = None
@@ -194,3 +197,47 @@ class Embedding:
     name: str
     vectors: Mapping[str, Floats]
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How well the pictures of a person show that person, measured with the recogniser.
+
+    Attributes:
+        likeness: Mean cosine between pictures drawn from the trigger word and the photo.
+        impostors: The same for pictures of "a person": what chance gives.
+        faces_found: Share of pictures in which a face was found.
+    """
+
+    likeness: float
+    impostors: float
+    faces_found: float
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The photos were understood; training begins.
+
+    Attributes:
+        subjects: The people, with what is said about their photos.
+    """
+
+    subjects: tuple[Subject, ...]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Files are written.
+
+    Attributes:
+        embeddings: The people, as they stand in the files.
+        paths: Their files, in the same order.
+        finished: Whether all planned steps were made.
+    """
+
+    embeddings: tuple[Embedding, ...]
+    paths: tuple[Path, ...]
+    finished: bool
+
+
+Event = Prepared | StepDone | Saved

@@ -5,6 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
+
+from celebbasis_ext.files.folders import cache_dir
 
 MERGES = Path(__file__).parents[1] / "data" / "bpe_simple_vocab_16e6.txt.gz"
 MERGE_COUNT = 49152 - 256 - 2
@@ -38,3 +41,13 @@ _CONFIG = {
     "unk_token": "<|endoftext|>",
     "pad_token": "<|endoftext|>",
 }
+
+
+def clip_tokenizer() -> Any:
+    """transformers' `CLIPTokenizer`, its files kept in the cache folder."""
+    from transformers import CLIPTokenizer
+
+    folder = cache_dir() / "clip-tokenizer"
+    if not (folder / "tokenizer_config.json").exists():
+        write_clip_tokenizer(folder)
+    return CLIPTokenizer.from_pretrained(str(folder))

@@ -113,3 +113,17 @@ def _joined(rng: np.random.Generator, prefix: str, subject: str, phrases: list[s
     head = f"{prefix} {subject}".strip()
     separator = ", " if rng.random() < 0.75 else " "
     return separator.join([head, *phrases])
+
+
+def _vocabulary() -> tuple[str, ...]:
+    """Every word that a caption, or a training template, can contain, names aside."""
+    phrases = [*PHOTO_PREFIXES, *SKETCH_PREFIXES, *ADJECTIVES, *NOBODY, *(p for v in EXPRESSION_WORDS.values() for p in v)]
+    for colour in (*COLOURS, *SCENE_WORDS):
+        phrases += background_words(colour)
+    for look in (Look(hat=colour, shirt=colour, glasses=True) for colour in COLOURS):
+        phrases += [p for options in attribute_words(look).values() for p in options]
+    phrases += ["left is a face of person, right is another face of person", "and with next to", "a the my one"]
+    return tuple(sorted({word for phrase in phrases for word in phrase.replace(",", " ,").split()}))
+
+
+WORDS = _vocabulary()

@@ -1,0 +1,114 @@
+"""What the lab compares: our recipe, the paper's, and plain Textual Inversion, all on the same budget.
+
+The budget is the number of noisy pictures that the UNet sees: steps x batch of the default recipe.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from celebbasis_ext.basis import word_vectors
+from celebbasis_ext.recipes import RECIPES
+from celebbasis_ext.types import CelebBasis, Floats, Subject, TrainConfig
+
+if TYPE_CHECKING:
+    from celebbasis_ext.hosts.base import Denoiser, Host
+
+
+@dataclass(frozen=True)
+class Inserted:
+    """A person as word vectors.
+
+    Attributes:
+        variant: Which variant of a method; empty where there is one.
+        vectors: {encoder: [T, D]}.
+        seconds: Of training.
+    """
+
+    variant: str
+    vectors: Mapping[str, Floats]
+    seconds: float
+
+
+Method = Callable[["Denoiser", CelebBasis, "Host", Subject, int], Iterator[Inserted]]
+
+
+def budget() -> int:
+    default = RECIPES["default"]
+    return default.steps * default.batch
+
+
+def with_config(config: TrainConfig) -> Method:
+    """A celeb-basis method from its settings."""
+
+    def insert(denoiser: Denoiser, basis: CelebBasis, host: Host, subject: Subject, seed: int) -> Iterator[Inserted]:
+        yield from _stops(denoiser, basis, subject, dataclasses.replace(config, seed=seed), {config.steps: ""})
+
+    return insert
+
+
+def paper(denoiser: Denoiser, basis: CelebBasis, host: Host, subject: Subject, seed: int) -> Iterator[Inserted]:
+    """The paper's recipe as published, stopped at our budget."""
+    recipe = RECIPES["paper"]
+    yield from with_config(dataclasses.replace(recipe, steps=budget() // recipe.batch))(denoiser, basis, host, subject, seed)
+
+
+def textual_inversion(denoiser: Denoiser, basis: CelebBasis, host: Host, subject: Subject, seed: int) -> Iterator[Inserted]:
+    """Two free vectors (Gal et al. 2022) from two starts, each stopped early and at the full budget.
+
+    Free vectors are coefficients over the identity matrix, so that the same loop trains them.
+    """
+    full = budget() // 4
+    for start, mean in _starts(basis, host).items():
+        config = TrainConfig(
+            steps=full, batch=4, learning_rate=5e-3, decay=False, learn="coefficients", radius="free", average=0.0,
+            face_mask=False, explain=False, templates="plain", views=2, zoom=0.0, flip=True, seed=seed,
+        )  # fmt: skip
+        names = {full // 2: f"textual_inversion from {start}, early", full: f"textual_inversion from {start}, full"}
+        yield from _stops(denoiser, _free_basis(basis, mean), subject, config, names)
+
+
+def _starts(basis: CelebBasis, host: Host) -> dict[str, Mapping[str, Floats]]:
+    tokens = basis.shape[0]
+    word = host.tokenize("person")[0]
+    person = {encoder: np.repeat(table[word][None], tokens, axis=0) for encoder, table in host.token_tables().items()}
+    return {"person": person, "mean": basis.mean}
+
+
+def _free_basis(basis: CelebBasis, mean: Mapping[str, Floats]) -> CelebBasis:
+    """A basis whose coefficients are the word vectors themselves, less the start."""
+    tokens = basis.shape[0]
+    width = sum(v.shape[-1] for v in mean.values())
+    components, offset = {}, 0
+    for encoder, start in mean.items():
+        rows = np.zeros((tokens, width, start.shape[-1]), np.float32)
+        rows[:, offset : offset + start.shape[-1]] = np.eye(start.shape[-1], dtype=np.float32)
+        components[encoder], offset = rows, offset + start.shape[-1]
+    ones = np.ones((tokens, width), np.float32)
+    nobody = np.zeros((0, tokens, width), np.float32)
+    return CelebBasis(mean, components, ones, np.zeros(tokens, np.float32), nobody, (), "")
+
+
+def _stops(
+    denoiser: Denoiser, basis: CelebBasis, subject: Subject, config: TrainConfig, names: Mapping[int, str]
+) -> Iterator[Inserted]:
+    """Trains once and yields the person at each of the given steps."""
+    from celebbasis_ext.train import Training
+
+    started = time.perf_counter()
+    for done in Training(denoiser, basis, (subject,), config):
+        if done.step in names:
+            yield Inserted(names[done.step], word_vectors(basis, done.coefficients[0]), time.perf_counter() - started)
+
+
+METHODS: dict[str, Method] = {
+    "celeb_basis": with_config(RECIPES["default"]),
+    "paper": paper,
+    "textual_inversion": textual_inversion,
+}

@@ -1,0 +1,324 @@
+"""The lab: strangers are inserted from one portrait each, and what comes out is measured against drawn truth.
+
+likeness   0 for impostors, 1 for celebrities whom the checkpoint knows by name (the judge's traits, cosine)
+obedience  prompts that are followed, relative to those celebrities
+leak       how often a plain prompt shows the portrait's own attribute; 0 is chance, 1 is always
+norm       of the word vectors, relative to real names
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from celebbasis_ext.basis import word_vectors
+from celebbasis_ext.evaluate.baselines import METHODS, Inserted, Method
+from celebbasis_ext.files.atomic import replacing
+from celebbasis_ext.jobs import Order, basis_of, prepare
+from celebbasis_ext.miniature.drawing import Look, draw, random_look
+from celebbasis_ext.miniature.people import Person, celebrities, strangers
+from celebbasis_ext.miniature.portraits import READABLE
+from celebbasis_ext.miniature.workshop import Assets, open_judge, open_workshop
+from celebbasis_ext.types import Embedding, Floats, Image, Subject
+
+if TYPE_CHECKING:
+    from celebbasis_ext.types import CelebBasis
+
+TRIGGER = "lab-cb"
+PLAIN = ("a photo of {}",) * 4
+# Prompt, field of `Look`, value that obeys.
+OBEDIENCE: tuple[tuple[str, str, object], ...] = (
+    ("a photo of {}, red background", "background", "red"),
+    ("a photo of {}, blue background", "background", "blue"),
+    ("a photo of {}, at the beach", "background", "beach"),
+    ("a photo of {}, at night", "background", "night"),
+    ("a photo of {}, wearing a purple hat", "hat", "purple"),
+    ("a photo of {}, wearing a yellow hat", "hat", "yellow"),
+    ("a photo of {}, with glasses", "glasses", True),
+    ("a photo of {}, in a green shirt", "shirt", "green"),
+    ("a photo of {}, in a white shirt", "shirt", "white"),
+    ("a photo of {}, smiling", "expression", "smiling"),
+    ("a photo of {}, sad", "expression", "sad"),
+    ("a photo of {}, surprised", "expression", "surprised"),
+    ("a photo of {}, neutral expression", "expression", "neutral"),
+    ("a sketch of {}", "style", "sketch"),
+)
+PROMPTS = (*PLAIN, *(prompt for prompt, _, _ in OBEDIENCE))
+LEAKS = ("background", "shirt", "hat", "glasses", "expression")
+SAMPLER_STEPS = 14
+
+
+@dataclass(frozen=True)
+class Case:
+    """A stranger with one portrait, and how the judge sees them in other drawings."""
+
+    person: Person
+    look: Look
+    portrait: Image
+    subject: Subject
+    reference: Floats
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the judge sees in one person's pictures.
+
+    Attributes:
+        traits: [prompts, 16].
+        looks: One for each prompt.
+    """
+
+    traits: Floats
+    looks: tuple[Mapping[str, object], ...]
+
+    def likeness(self, reference: Floats) -> float:
+        """Mean cosine to a person's reference, over all pictures but the sketch."""
+        traits = self.traits[: len(PROMPTS) - 1]
+        norms = np.linalg.norm(traits, axis=1) * np.linalg.norm(reference)
+        return float((traits @ reference / norms).mean())
+
+    def obeyed(self) -> Floats:
+        """[obedience prompts] 1 where the picture shows what was asked for."""
+        looks = self.looks[len(PLAIN) :]
+        return np.array([look[field] == value for look, (_, field, value) in zip(looks, OBEDIENCE, strict=True)], np.float32)
+
+    def shown(self, field: str, value: object) -> float:
+        """Share of the plain pictures that show a value."""
+        return float(np.mean([look[field] == value for look in self.looks[: len(PLAIN)]]))
+
+
+class Lab:
+    """People, portraits, judge and checkpoint for one seed.
+
+    Args:
+        people: How many strangers.
+        seed: Which ones; also seeds noise and training.
+        assets: The miniature.
+        folder: For scratch files.
+    """
+
+    def __init__(self, people: int, seed: int, folder: Path, assets: Assets | None = None) -> None:
+        assets = assets or Assets()
+        self.seed = seed
+        self.workshop = open_workshop(folder / "embeddings", assets)
+        self.judge = open_judge(assets)
+        self.basis: CelebBasis = basis_of(self.workshop)
+        self.cases = tuple(self._case(i, person) for i, person in enumerate(strangers(people, seed)))
+
+    def _case(self, index: int, person: Person) -> Case:
+        rng = np.random.default_rng((13, self.seed, index))
+        look = dataclasses.replace(random_look(rng), style="photo")
+        portrait = draw(person, look).image
+        order = Order((portrait,), (TRIGGER,), overwrite=True)
+        return Case(person, look, portrait, prepare(self.workshop, order)[0], self._reference(rng, person))
+
+    def _reference(self, rng: np.random.Generator, person: Person) -> Floats:
+        looks = [dataclasses.replace(random_look(rng), style="photo") for _ in range(8)]
+        traits, _ = self.judge.read([draw(person, look).image for look in looks])
+        assert traits is not None  # the judge reads identities
+        return np.asarray(traits.mean(axis=0), np.float32)
+
+    def pictures(self, index: int, name: str, embeddings: Sequence[Embedding] = ()) -> list[Image]:
+        """One picture for each of `PROMPTS`; the same noise for every method."""
+        prompts = [prompt.format(name) for prompt in PROMPTS]
+        seeds = [(self.seed * 1000 + index) * 100 + i for i in range(len(prompts))]
+        return self.workshop.host.generate(prompts, seeds, embeddings, steps=SAMPLER_STEPS)
+
+    def look_at(self, images: Sequence[Image]) -> Seen:
+        traits, looks = self.judge.read(list(images))
+        assert traits is not None  # the judge reads identities
+        return Seen(traits, tuple(looks))
+
+    @cached_property
+    def known(self) -> tuple[tuple[Seen, ...], tuple[Floats, ...], list[list[Image]]]:
+        """As many celebrities, drawn by name: what was seen, their references, the pictures."""
+        rng = np.random.default_rng((17, self.seed))
+        chosen = [celebrities()[i] for i in rng.choice(len(celebrities()), len(self.cases), replace=False)]
+        images = [self.pictures(i, person.name) for i, person in enumerate(chosen)]
+        references = tuple(self._reference(rng, person) for person in chosen)
+        return tuple(self.look_at(i) for i in images), references, images
+
+    def scale(self) -> tuple[float, float, float]:
+        """(impostors' likeness, celebrities' likeness, celebrities' obedience)."""
+        seen, references, _ = self.known
+        own = np.mean([s.likeness(r) for s, r in zip(seen, references, strict=True)])
+        others = np.mean([s.likeness(c.reference) for s in seen for c in self.cases])
+        return float(others), float(own), float(np.mean([s.obeyed().mean() for s in seen]))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One method on all people: {figure: [people]}; nan where a figure does not apply to somebody."""
+
+    figures: dict[str, Floats]
+    images: list[list[Image]]
+
+    def summary(self) -> dict[str, dict[str, float]]:
+        """{figure: {"mean": , "se": }} over people."""
+        return {name: mean_and_error(values) for name, values in self.figures.items()}
+
+
+def mean_and_error(values: Floats) -> dict[str, float]:
+    """Mean and its standard error over those to whom the figure applies."""
+    valid = np.asarray(values, np.float64)
+    valid = valid[np.isfinite(valid)]
+    if not len(valid):
+        return {"mean": float("nan"), "se": float("nan")}
+    spread = float(valid.std(ddof=1)) if len(valid) > 1 else 0.0
+    return {"mean": round(float(valid.mean()), 4), "se": round(spread / len(valid) ** 0.5, 4)}
+
+
+def measure(lab: Lab, method: Method, progress: Callable[[int, int], None] = lambda done, total: None) -> dict[str, Measured]:
+    """Inserts everybody by one method, which may give several variants (stops, starts)."""
+    inserted: dict[str, list[Inserted]] = {}
+    with lab.workshop.host.training() as denoiser:
+        for i, case in enumerate(lab.cases):
+            for variant in method(denoiser, lab.basis, lab.workshop.host, case.subject, lab.seed * 1000 + i):
+                inserted.setdefault(variant.variant, []).append(variant)
+            progress(i + 1, len(lab.cases))
+    return {name: _measured(lab, people) for name, people in inserted.items()}
+
+
+def _measured(lab: Lab, inserted: Sequence[Inserted]) -> Measured:
+    images = [lab.pictures(i, TRIGGER, [Embedding(TRIGGER, person.vectors)]) for i, person in enumerate(inserted)]
+    seen = [lab.look_at(own) for own in images]
+    impostor, known, obedience = lab.scale()
+    likeness = np.array([s.likeness(c.reference) for s, c in zip(seen, lab.cases, strict=True)])
+    figures = {
+        "likeness": (likeness - impostor) / (known - impostor),
+        "obedience": np.array([s.obeyed().mean() for s in seen]) / obedience,
+        **_leaks(lab.cases, seen),
+        "norm": np.array([_relative_norm(lab.basis, person) for person in inserted]),
+        "seconds": np.array([person.seconds for person in inserted]),
+    }
+    return Measured(figures, images)
+
+
+def _leaks(cases: Sequence[Case], seen: Sequence[Seen]) -> dict[str, Floats]:
+    """Each attribute's leak per person, and their mean over the attributes that a person's portrait has."""
+    leaks = {f"leak_{field}": np.array([_leak(cases, seen, i, field) for i in range(len(cases))]) for field in LEAKS}
+    return {"leak": np.nanmean(np.stack(list(leaks.values())), axis=0), **leaks}
+
+
+def _leak(cases: Sequence[Case], seen: Sequence[Seen], index: int, field: str) -> float:
+    """(own - chance) / (1 - chance); chance comes from pictures of the other inserted people."""
+    value = getattr(cases[index].look, field)
+    if value in ("none", False):
+        return float("nan")
+    chance = np.mean([s.shown(field, value) for j, s in enumerate(seen) if j != index]) if len(seen) > 1 else 0.0
+    return float((seen[index].shown(field, value) - chance) / max(1e-6, 1 - chance))
+
+
+def _relative_norm(basis: CelebBasis, person: Inserted) -> float:
+    names = word_vectors(basis, basis.coefficients)
+    ratios = [np.linalg.norm(v, axis=-1).mean() / np.linalg.norm(names[e], axis=-1).mean() for e, v in person.vectors.items()]
+    return float(np.mean(ratios))
+
+
+def run_lab(people: int, seed: int, folder: Path, json_path: Path | None = None, methods: Sequence[str] | None = None) -> dict[str, Any]:
+    """Measures all methods, prints them, writes the page and the JSON; returns the report."""
+    lab = Lab(people, seed, folder)
+    chosen = {name: METHODS[name] for name in methods or METHODS}
+    measured: dict[str, Measured] = {}
+    for name, method in chosen.items():
+        variants = measure(lab, method, _printer(name))
+        measured |= {variant or name: result for variant, result in variants.items()}
+    report = report_of(lab, measured)
+    _print(report)
+    if json_path is not None:
+        json_path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(json_path) as unfinished:
+            unfinished.write_text(json.dumps(report, indent=1), encoding="utf-8")
+    _write_page(lab, measured, report, folder)
+    return report
+
+
+def _printer(name: str) -> Callable[[int, int], None]:
+    started = time.perf_counter()
+
+    def show(done: int, total: int) -> None:
+        left = (time.perf_counter() - started) / done * (total - done)
+        print(f"{name}: {done}/{total} people inserted, {left:.0f} s left", flush=True)
+
+    return show
+
+
+def report_of(lab: Lab, measured: Mapping[str, Measured]) -> dict[str, Any]:
+    """The lab's JSON. Textual Inversion stands for its best variant; all variants stand under "others"."""
+    impostor, known, obedience = lab.scale()
+    summaries = {name: result.summary() for name, result in measured.items()}
+    inversions = [name for name in summaries if name.startswith("textual_inversion")]
+    report: dict[str, Any] = {
+        "settings": _settings(lab),
+        "reference": {
+            "celebrities": {"likeness_raw": round(known, 4), "obedience_raw": round(obedience, 4)},
+            "impostors": {"likeness_raw": round(impostor, 4)},
+        },
+        **{name: summary for name, summary in summaries.items() if name not in inversions},
+    }
+    if inversions:
+        best = max(inversions, key=lambda name: _merit(summaries[name]))
+        report["textual_inversion"] = summaries[best]
+        report["others"] = {name: summaries[name] for name in inversions}
+        report["settings"]["textual_inversion_is"] = best
+    report["by_person"] = {name: _by_person(result) for name, result in measured.items()}
+    return report
+
+
+def _merit(summary: Mapping[str, Mapping[str, float]]) -> float:
+    return summary["likeness"]["mean"] + summary["obedience"]["mean"] - summary["leak"]["mean"]
+
+
+def _by_person(result: Measured) -> list[dict[str, float]]:
+    names = ("likeness", "obedience", "leak")
+    return [{n: round(float(result.figures[n][i]), 4) for n in names} for i in range(len(result.images))]
+
+
+def _settings(lab: Lab) -> dict[str, Any]:
+    packages = ("torch", "diffusers", "transformers", "numpy", "scikit-learn")
+    return {
+        "people": len(lab.cases),
+        "seed": lab.seed,
+        "checkpoint": dataclasses.asdict(lab.workshop.host.checkpoint),
+        "prompts": list(PROMPTS),
+        "date": datetime.date.today().isoformat(),
+        "versions": {name: version(name) for name in packages} | {"python": platform.python_version()},
+        "readable": {field: len(values) for field, values in READABLE.items()},
+    }
+
+
+def _print(report: Mapping[str, Any]) -> None:
+    print(f"\n{'':32}" + "".join(f"{name:>16}" for name in ("likeness", "obedience", "leak", "norm", "seconds")))
+    rows = {k: v for k, v in report.items() if isinstance(v, dict) and "likeness" in v} | report.get("others", {})
+    for name, row in rows.items():
+        cells = (f"{row[n]['mean']:.3f} ± {row[n]['se']:.3f}" for n in ("likeness", "obedience", "leak", "norm", "seconds"))
+        print(f"{name:32}" + "".join(f"{cell:>16}" for cell in cells))
+
+
+def _write_page(lab: Lab, measured: Mapping[str, Measured], report: Mapping[str, Any], folder: Path) -> None:
+    from celebbasis_ext.evaluate.page import write_page
+    from celebbasis_ext.evaluate.sheets import SheetRow, contact_sheet, save_png
+
+    columns = ["portrait", *(prompt.replace("{}", "…") for prompt in PROMPTS[len(PLAIN) - 1 :])]
+    sheets = []
+    for name, result in {**measured, "celebrities by name": None}.items():
+        images = result.images if result else lab.known[2]
+        rows = [
+            SheetRow("", "", ((case.portrait if result else np.full_like(case.portrait, 255)), *own[len(PLAIN) - 1 :]))
+            for case, own in list(zip(lab.cases, images, strict=True))[:8]
+        ]
+        path = folder / f"sheet-{name.replace(' ', '-').replace('/', '-')}.png"
+        save_png(contact_sheet(rows, columns, name, cell=96), path)
+        sheets.append((name, path))
+    print("Page:", write_page(report, sheets, folder))

@@ -1,0 +1,248 @@
+"""Photos in, embedding files out: validate -> prepare -> train -> save -> publish, and the clean-up in between.
+
+Every door (command line, tab, API) calls `train_people` and shows its events.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from celebbasis_ext import __version__
+from celebbasis_ext.basis import cached_basis, word_vectors
+from celebbasis_ext.crop import head_mask, square_around
+from celebbasis_ext.describe import Describer
+from celebbasis_ext.errors import InvalidName, InvalidSettings
+from celebbasis_ext.faces.base import FaceBackend, find_face
+from celebbasis_ext.files.atomic import replacing
+from celebbasis_ext.files.embedding import check_free, load_embedding, pack_metadata, save_embedding
+from celebbasis_ext.files.folders import cache_dir
+from celebbasis_ext.names import NameReport, select_names
+from celebbasis_ext.types import (
+    CelebBasis,
+    Embedding,
+    Event,
+    Floats,
+    Image,
+    Prepared,
+    Saved,
+    Scores,
+    StepDone,
+    Subject,
+    TrainConfig,
+)
+
+if TYPE_CHECKING:
+    from celebbasis_ext.hosts.base import Host
+
+RESUME_SUFFIX = ".resume"
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """All that a job works with.
+
+    Attributes:
+        host: Who has the checkpoint.
+        faces: Detector and recogniser.
+        describer: Says what is in a photo beside the person.
+        names: The celebrities to build the basis from.
+    """
+
+    host: Host
+    faces: FaceBackend
+    describer: Describer
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What somebody asks for: a photo and a name for each person.
+
+    Attributes:
+        photos: [h, w, 3] uint8 RGB.
+        names: Trigger words.
+        config: How to train.
+        face: Which face, counted from the left from 1, where photos show several.
+        descriptions: What to say about each photo instead of asking the describer; None asks.
+        overwrite: Replace existing embeddings of these names.
+        resume: Go on with an interrupted run of these names.
+    """
+
+    photos: tuple[Image, ...]
+    names: tuple[str, ...]
+    config: TrainConfig = TrainConfig()
+    face: int | None = None
+    descriptions: tuple[tuple[str, ...] | None, ...] = ()
+    overwrite: bool = False
+    resume: bool = False
+
+
+def usable_names(workshop: Workshop) -> NameReport:
+    """Which celebrity names the host's tokenizer and text encoder can use, and why the rest is not."""
+    host = workshop.host
+    known = {id_ for table in host.token_tables().values() for id_ in table.any(axis=1).nonzero()[0].tolist()}
+    return select_names(workshop.names, host.tokenize, describe_token=host.describe_token, known_tokens=known)
+
+
+def basis_of(workshop: Workshop, cache: Path | None = None) -> CelebBasis:
+    """The loaded checkpoint's celeb basis; built once, then read from the cache."""
+    usable = usable_names(workshop).usable
+    ids = [list(name.token_ids) for name in usable]
+    embeddings = {encoder: table[ids] for encoder, table in workshop.host.token_tables().items()}
+    return cached_basis([name.name for name in usable], embeddings, cache or cache_dir() / "bases")
+
+
+def prepare(workshop: Workshop, order: Order) -> tuple[Subject, ...]:
+    """Finds the faces, cuts the squares and asks what else is in the photos.
+
+    Raises:
+        NoFaceFound, SeveralFaces, InvalidName, NameTaken, InvalidSettings: See there.
+    """
+    _validate(workshop, order)
+    given = order.descriptions or (None,) * len(order.photos)
+    return tuple(
+        _subject(workshop, photo, name, order.face, description)
+        for photo, name, description in zip(order.photos, order.names, given, strict=True)
+    )
+
+
+def _validate(workshop: Workshop, order: Order) -> None:
+    if not order.photos or len(order.photos) != len(order.names):
+        raise InvalidSettings(
+            f"Got {len(order.photos)} photos and {len(order.names)} names; every person needs one of each.",
+            "Give as many names as photos.",
+        )
+    if len({name.lower() for name in order.names}) < len(order.names):
+        raise InvalidName(f"The names {', '.join(order.names)} are not all different.", "Give every person a name of their own.")
+    for name in order.names:
+        check_free(workshop.host.embeddings_dir, name, order.overwrite)
+
+
+def _subject(
+    workshop: Workshop, photo: Image, name: str, face: int | None, description: tuple[str, ...] | None
+) -> Subject:
+    found = find_face(workshop.faces, photo, face)
+    size = workshop.host.checkpoint.resolution
+    square, moved = square_around(photo, found.face, size)
+    if description is None:
+        description = workshop.describer.describe(square, moved)
+    return Subject(name, square, head_mask(moved, size), found.identity, description)
+
+
+def train_people(workshop: Workshop, order: Order, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
+    """Runs an order; yields `Prepared`, a `StepDone` for every step, and `Saved`.
+
+    Where `stop` turns true, or the iteration is closed, what was learned so far is saved, with a resume file beside.
+
+    Raises:
+        CelebBasisError: Whatever is wrong with photo, name, settings or checkpoint; nothing is written then.
+    """
+    from celebbasis_ext.train import Training
+
+    subjects = prepare(workshop, order)
+    basis = basis_of(workshop)
+    resume_path = _resume_path(workshop, order)
+    state = _read_state(resume_path, order, basis) if order.resume else None
+    yield Prepared(subjects)
+    with workshop.host.training() as denoiser:
+        training = Training(denoiser, basis, subjects, order.config, state)
+        try:
+            for done in training:
+                yield done
+                if stop():
+                    break
+        except BaseException:
+            _write_state(resume_path, order, basis, training.state_dict())
+            raise
+        finished = training.step >= order.config.steps
+        if not finished:
+            _write_state(resume_path, order, basis, training.state_dict())
+    yield _save(workshop, order, basis, subjects, training.stored(), training.step)
+    if finished:
+        resume_path.unlink(missing_ok=True)
+
+
+def _save(
+    workshop: Workshop, order: Order, basis: CelebBasis, subjects: Sequence[Subject], coefficients: Floats, steps: int
+) -> Saved:
+    host = workshop.host
+    embeddings = tuple(
+        Embedding(
+            subject.name,
+            word_vectors(basis, own),
+            pack_metadata(own, **_provenance(workshop, order, basis, subject, steps)),
+        )
+        for subject, own in zip(subjects, coefficients, strict=True)
+    )
+    paths = tuple(save_embedding(e, host.embeddings_dir, overwrite=order.overwrite) for e in embeddings)
+    for path in paths:
+        host.publish(path)
+    return Saved(embeddings, paths, finished=steps >= order.config.steps)
+
+
+def _provenance(workshop: Workshop, order: Order, basis: CelebBasis, subject: Subject, steps: int) -> dict[str, Any]:
+    return {
+        "version": __version__,
+        "checkpoint": dataclasses.asdict(workshop.host.checkpoint),
+        "basis": basis.fingerprint,
+        "radius": basis.radius.tolist(),
+        "settings": dataclasses.asdict(order.config),
+        "steps": steps,
+        "description": list(subject.description),
+        "describer": workshop.describer.name,
+        "faces": workshop.faces.name,
+        "identity": [round(float(v), 5) for v in subject.identity],
+    }
+
+
+def add_scores(path: Path, scores: Scores, preview: Image | None) -> None:
+    """Writes scores and a preview picture to an embedding file that is there already."""
+    embedding = load_embedding(path)
+    metadata = {**embedding.metadata, "celebbasis.scores": json.dumps(dataclasses.asdict(scores))}
+    scored = dataclasses.replace(embedding, metadata=metadata)
+    save_embedding(scored, path.parent, preview=preview, overwrite=True)
+
+
+def _resume_path(workshop: Workshop, order: Order) -> Path:
+    return workshop.host.embeddings_dir / ("+".join(order.names) + RESUME_SUFFIX)
+
+
+def _same_run(order: Order, basis: CelebBasis) -> dict[str, str]:
+    """What must not change between an interrupted run and its continuation: all but the number of steps."""
+    settings = dataclasses.asdict(order.config) | {"steps": 0}
+    return {"basis": basis.fingerprint, "names": "+".join(order.names), "settings": json.dumps(settings, sort_keys=True)}
+
+
+def _write_state(path: Path, order: Order, basis: CelebBasis, state: Mapping[str, Any]) -> None:
+    import torch
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as unfinished:
+        torch.save({"run": _same_run(order, basis), "state": dict(state)}, unfinished)
+
+
+def _read_state(path: Path, order: Order, basis: CelebBasis) -> dict[str, Any]:
+    """The state of the interrupted run.
+
+    Raises:
+        InvalidSettings: If there is none, or it belongs to another run.
+    """
+    import torch
+
+    if not path.exists():
+        raise InvalidSettings(f"There is no interrupted run of {', '.join(order.names)} ({path}).", "Start without --resume.")
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    expected = _same_run(order, basis)
+    different = [key for key, value in expected.items() if saved["run"].get(key) != value]
+    if different:
+        raise InvalidSettings(
+            f"The interrupted run has other {' and '.join(different)} than this one.",
+            "Use the settings and the checkpoint it was started with, or start without --resume.",
+        )
+    state: dict[str, Any] = saved["state"]
+    return state

@@ -1,0 +1,70 @@
+"""Stand-ins that make the engine's tests run in seconds: a tiny denoiser with real gradients, and a small basis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from celebbasis_ext.basis import fit_basis
+from celebbasis_ext.types import CelebBasis, Subject
+
+WIDTH = 12
+
+
+class TinyDenoiser:
+    """A frozen, smooth denoiser in which the words matter: enough to differentiate through."""
+
+    def __init__(self, prediction_type: str = "epsilon") -> None:
+        self.prediction_type = prediction_type
+        self.alphas_cumprod = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), 0)
+        generator = torch.Generator().manual_seed(3)
+        self.image = nn.Conv2d(4 + WIDTH, 4, 3, padding=1)
+        for parameter in self.image.parameters():
+            parameter.data = torch.randn(parameter.shape, generator=generator) * 0.2
+            parameter.requires_grad_(False)
+        self.seen_prompts: list[str] = []
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        pooled = nn.functional.avg_pool2d(images, 8)
+        return torch.cat([pooled, pooled.mean(1, keepdim=True)], dim=1)
+
+    def encode_prompt(self, prompts: Sequence[str], word_vectors: Any) -> Tensor:
+        self.seen_prompts += prompts
+        rows = []
+        for prompt in prompts:
+            (name,) = [name for name in word_vectors if name in prompt]
+            rows.append(word_vectors[name]["clip_l"].mean(0) + 0.01 * len(prompt))
+        return torch.stack(rows)
+
+    def predict(self, x_t: Tensor, timesteps: Tensor, conditioning: Tensor) -> Tensor:
+        words = conditioning[:, :, None, None].expand(-1, -1, *x_t.shape[-2:])
+        return torch.tanh(self.image(torch.cat([x_t, words.to(x_t)], dim=1)))
+
+
+def make_basis(names: int = 9, width: int = WIDTH, seed: int = 0) -> CelebBasis:
+    vectors = np.random.default_rng(seed).standard_normal((names, 2, width)).astype(np.float32)
+    return fit_basis([f"first{i} last{i}" for i in range(names)], {"clip_l": vectors}, "test")
+
+
+def make_subject(name: str = "anna-cb", seed: int = 0, description: tuple[str, ...] = ()) -> Subject:
+    rng = np.random.default_rng(seed)
+    photo = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    mask = np.zeros((64, 64), np.float32)
+    mask[16:48, 16:48] = 1
+    identity = rng.standard_normal(16).astype(np.float32)
+    return Subject(name, photo, mask, identity / np.linalg.norm(identity), description)
+
+
+@pytest.fixture
+def denoiser() -> TinyDenoiser:
+    return TinyDenoiser()
+
+
+@pytest.fixture
+def basis() -> CelebBasis:
+    return make_basis()
