@@ -47,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_names(commands)
     _add_lab(commands)
+    _add_miniature(commands)
     for command in commands.choices.values():
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return top
@@ -87,6 +88,12 @@ def _add_lab(commands: Any) -> None:
     lab.add_argument("--out", type=Path, default=Path("lab"), help="folder for the page (default: %(default)s)")
     lab.add_argument("--methods", nargs="+", metavar="METHOD", help="only these methods")
     lab.set_defaults(command=_lab)
+
+
+def _add_miniature(commands: Any) -> None:
+    miniature = commands.add_parser("miniature", help="copy the miniature's checkpoint to where a WebUI loads it")
+    miniature.add_argument("folder", type=Path, metavar="FOLDER", help="such as models/Stable-diffusion")
+    miniature.set_defaults(command=_miniature)
 
 
 def _add_config(command: argparse.ArgumentParser) -> None:
@@ -224,6 +231,13 @@ def _names(options: argparse.Namespace) -> int:
     print(f"{len(report.rejected)} are not" + (":" if options.rejected else " (--rejected lists them):"))
     for rejected in report.rejected if options.rejected else report.rejected[:8]:
         print(f"  {rejected.name}: {rejected.reason}")
+    return 0
+
+
+def _miniature(options: argparse.Namespace) -> int:
+    from celebbasis_ext.miniature.webui import install_miniature
+
+    print(install_miniature(options.folder))
     return 0
 
 

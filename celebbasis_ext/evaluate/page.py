@@ -57,6 +57,11 @@ class Measure:
         sign = "≤" if self.better == "low" else "≥"
         return "" if self.target is None else f"{sign} {self.target:g}{self.unit}"
 
+    @property
+    def line(self) -> float | None:
+        """Where a plot has its dashed line: at the target, or at the 1 that is best."""
+        return 1.0 if self.target is None and self.better == "one" else self.target
+
     def met(self, mean: float) -> bool:
         """Whether a value reaches the target."""
         target = self.target or 0.0
@@ -381,7 +386,9 @@ DARK: Final = Theme(
     ("#62aef0", "#f09a45", "#3fc4a2", "#d987c3", "#d2b548", "#9ad0f2", "#a9acb3"),
 )  # fmt: skip
 MARKERS: Final = ("o", "s", "D", "^", "v", "P", "X")
-_INCH: Final = 150
+_DOTS_PER_INCH: Final = 160
+_WIDTH: Final = 4.2
+"""Inches; more would make the letters too small on a phone."""
 
 
 class _Plotter:
@@ -424,7 +431,7 @@ class _Plotter:
         }  # fmt: skip
         plain = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "grid.linewidth": 0.6}
         with self._matplotlib.rc_context({**colours, **plain}), replacing(path) as unfinished:
-            figure = self._figure.Figure(figsize=size, dpi=_INCH, layout="constrained")
+            figure = self._figure.Figure(figsize=size, dpi=_DOTS_PER_INCH, layout="constrained")
             axes = figure.add_subplot()
             axes.set_axisbelow(True)
             axes.grid(axis="x")
@@ -448,9 +455,10 @@ def _whisker_plots(methods: Sequence[Method], plotter: _Plotter) -> Iterator[str
         if shown:
             caption = f"{measure.label}: means; whiskers span two standard errors to each side."
             caption += " Faint dots are people." * any(measure.key in p for _, m in shown for p in m.people)
-            caption += f" Dashed: the target, {measure.aim}." * (measure.target is not None)
+            aim = f"the target, {measure.aim}" if measure.aim else "real names"
+            caption += f" Dashed: {aim}." * (measure.line is not None)
             paint = _whiskers(measure, shown)
-            yield plotter.plot(measure.key, caption, (5.0, 0.9 + 0.36 * len(shown)), paint)
+            yield plotter.plot(measure.key, caption, (_WIDTH, 0.9 + 0.36 * len(shown)), paint)
 
 
 def _whiskers(measure: Measure, shown: Sequence[tuple[int, Method]]) -> Callable[[Any, Theme], None]:
@@ -458,18 +466,18 @@ def _whiskers(measure: Measure, shown: Sequence[tuple[int, Method]]) -> Callable
         for y, (index, method) in enumerate(shown):
             value, colour = method.values[measure.key], theme.palette[index % len(theme.palette)]
             people = [person[measure.key].mean for person in method.people if measure.key in person]
-            axes.plot(people, [y] * len(people), ".", color=colour, alpha=0.22, markersize=6, mew=0)
+            axes.plot(people, [y + 0.26] * len(people), ".", color=colour, alpha=0.3, markersize=6, mew=0)
             axes.errorbar(
                 value.mean, y, xerr=2 * (value.se or 0.0), color=colour, marker=MARKERS[index % len(MARKERS)],
                 markersize=6, elinewidth=1.6,
             )  # fmt: skip
-        if measure.target is not None:
-            axes.axvline(measure.target, color=theme.quiet, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
+        if measure.line is not None:
+            axes.axvline(measure.line, color=theme.quiet, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
         axes.set_yticks(range(len(shown)), [_short(method.label) for _, method in shown])
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.spines["left"].set_visible(False)
         axes.margins(x=0.06)
-        axes.set_xlabel(f"{measure.label.lower()}{' [s]' * (measure.unit == ' s')}")
+        axes.set_xlabel(measure.label.lower())
 
     return paint
 
@@ -490,7 +498,7 @@ def _scatter_plot(methods: Sequence[Method], plotter: _Plotter) -> Iterator[str]
             clouds.append((index, method.label, both))
     if clouds:
         caption = "Likeness against leak: every dot is a person, large ones are means. Dashed: the targets."
-        yield plotter.plot("likeness-leak", caption, (5.0, 4.0), _scatter(clouds))
+        yield plotter.plot("likeness-leak", caption, (_WIDTH, 4.0), _scatter(clouds))
 
 
 def _scatter(
@@ -528,7 +536,7 @@ def _leak_plot(methods: Sequence[Method], plotter: _Plotter) -> Iterator[str]:
     shown = [method for method in methods if any(key.startswith("leak_") for key in method.values)]
     if shown:
         caption = "Leak by attribute, stacked: what of the portrait turns up unasked."
-        yield plotter.plot("leak-attributes", caption, (5.0, 1.5 + 0.42 * len(shown)), _stacks(shown))
+        yield plotter.plot("leak-attributes", caption, (_WIDTH, 1.5 + 0.42 * len(shown)), _stacks(shown))
 
 
 def _stacks(shown: Sequence[Method]) -> Callable[[Any, Theme], None]:
@@ -605,7 +613,9 @@ dd { margin: 0; min-width: 0; }
 dd dl { grid-template-columns: minmax(5rem, max-content) 1fr; }
 ol { margin: 0; padding-left: 1.4rem; }
 @media (max-width: 34rem) { dl, dd dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .6rem; }
-  body { padding-top: 1.5rem; } .tiles { grid-template-columns: 1fr 1fr; } .tile { padding: .7rem .8rem; }
+  body { padding-top: 1.5rem; } th, td { padding-right: .7rem; font-size: .85rem; } td .se { display: block; }
+  th:first-child { white-space: normal; min-width: 5.5rem; }
+  .tiles { grid-template-columns: 1fr 1fr; } .tile { padding: .7rem .8rem; }
   .tile .number { font-size: 1.25rem; } .tile .number .se { font-size: .8rem; } }
 """
 
