@@ -558,7 +558,7 @@ def _stacks(shown: Sequence[Method]) -> Callable[[Any, Theme], None]:
         axes.set_yticks(range(len(shown)), [_short(method.label) for method in shown])
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel("sum over attributes (each: chance 0, always 1)")
+        axes.set_xlabel("sum over attributes, each from 0 to 1")
         axes.figure.legend(loc="outside upper left", ncols=3, frameon=False)
 
     return paint
@@ -586,10 +586,10 @@ h2 { font-size: 1.15rem; font-weight: 600; margin: 3rem 0 .8rem; }
 .tile .number { font-size: 1.6rem; font-variant-numeric: tabular-nums; line-height: 1.5;
   white-space: nowrap; }
 .tile .number .se { font-size: .95rem; }
-.tile b { font-weight: 600; }
+.tile b { font-weight: 600; white-space: nowrap; }
 .met b { color: var(--good); }
 .missed b { color: var(--bad); }
-.se { color: var(--quiet); }
+.se { color: var(--quiet); display: inline-block; font-weight: 400; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .93rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .5rem .9rem .5rem 0; text-align: right; white-space: nowrap;
@@ -612,7 +612,8 @@ dt { color: var(--quiet); }
 dd { margin: 0; min-width: 0; }
 dd dl { grid-template-columns: minmax(5rem, max-content) 1fr; }
 ol { margin: 0; padding-left: 1.4rem; }
-@media (max-width: 34rem) { dl, dd dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .6rem; }
+@media (max-width: 34rem) { dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .6rem; }
+  dd dl { gap: 0 1.2rem; } dd dd { margin-bottom: 0; }
   body { padding-top: 1.5rem; } th, td { padding-right: .7rem; font-size: .85rem; } td .se { display: block; }
   th:first-child { white-space: normal; min-width: 5.5rem; }
   .tiles { grid-template-columns: 1fr 1fr; } .tile { padding: .7rem .8rem; }
