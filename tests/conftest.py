@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,14 @@ def make_subject(name: str = "anna-cb", seed: int = 0, description: tuple[str, .
     mask[16:48, 16:48] = 1
     identity = rng.standard_normal(16).astype(np.float32)
     return Subject(name, photo, mask, identity / np.linalg.norm(identity), description)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is read from, or left in, the cache of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CELEBBASIS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

@@ -77,11 +77,6 @@ class OneFace:
 PHOTO = np.random.default_rng(1).integers(1, 256, (100, 100, 3), dtype=np.uint8)
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CELEBBASIS_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def workshop(tmp_path: Path) -> Workshop:
     return Workshop(ScriptedHost(tmp_path / "embeddings"), OneFace(), GivenWords("red background"), NAMES)

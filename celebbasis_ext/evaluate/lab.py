@@ -315,7 +315,7 @@ def _write_page(lab: Lab, measured: Mapping[str, Measured], report: Mapping[str,
     for name, result in {**measured, "celebrities by name": None}.items():
         images = result.images if result else lab.known[2]
         rows = [
-            SheetRow("", "", ((case.portrait if result else np.full_like(case.portrait, 255)), *own[len(PLAIN) - 1 :]))
+            SheetRow("", "", (case.portrait if result else None, *own[len(PLAIN) - 1 :]))
             for case, own in list(zip(lab.cases, images, strict=True))[:8]
         ]
         path = folder / f"sheet-{name.replace(' ', '-').replace('/', '-')}.png"

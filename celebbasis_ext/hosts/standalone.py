@@ -182,16 +182,27 @@ class StandaloneHost:
 
 
 def _pipeline(path: Path, config: Path) -> Any:
+    _quiet_libraries()
     from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
-    from diffusers.utils import logging
 
-    logging.disable_progress_bar()
     pipeline: Any = StableDiffusionPipeline.from_single_file(
         str(path), config=str(config), local_files_only=True, torch_dtype=torch.float32
     )
     pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def _quiet_libraries() -> None:
+    """Notes about torchvision and dtypes are not for the person who waits for a picture; errors still show."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    from diffusers.utils import logging as diffusers_logging
+
+    diffusers_logging.set_verbosity_error()
+    diffusers_logging.disable_progress_bar()
 
 
 def _family(path: Path) -> str:

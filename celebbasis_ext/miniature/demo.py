@@ -96,9 +96,8 @@ def _own_identity(workshop: Workshop, name: str) -> np.ndarray:
 
 def _sheet(portrait: Image, rows: Sequence[Shown]) -> Image:
     columns = ["portrait", *(prompt.replace("{}", "…") for prompt in PROMPTS)]
-    blank = np.full_like(portrait, 255)
     sheet_rows = [
-        SheetRow(row.title, f"likeness {row.scores.likeness:.2f}", (portrait if i == 0 else blank, *row.pictures))
+        SheetRow(row.title, f"likeness {row.scores.likeness:.2f}", (portrait if i == 0 else None, *row.pictures))
         for i, row in enumerate(rows)
     ]
     return contact_sheet(sheet_rows, columns, "One portrait, one word", _footer(rows))

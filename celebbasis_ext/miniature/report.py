@@ -117,14 +117,17 @@ class Examination:
 
 
 def judge_on_drawings(judge: LookReader, people: int = 300) -> dict[str, float]:
-    """How often the judge reads drawn truth right, on strangers of its own."""
+    """How often the judge reads drawn truth right, on strangers of its own; pencil has no colours to read."""
     rng = np.random.default_rng(37)
-    drawings = [draw(person, random_look(rng)) for person in strangers(people, 77_777)]
+    looks_drawn = [dataclasses.replace(random_look(rng), style="sketch" if i % 8 == 0 else "photo") for i in range(people)]
+    drawings = [draw(person, look) for person, look in zip(strangers(people, 77_777), looks_drawn, strict=True)]
     traits, looks = judge.read([d.image for d in drawings])
     assert traits is not None  # the judge reads identities
-    truth = np.stack([d.people[0].identity for d in drawings])
-    fields = {f: float(np.mean([s[f] == getattr(d.look, f) for s, d in zip(looks, drawings, strict=True)])) for f in looks[0]}
-    return {**fields, "traits_rmse": float(np.sqrt(((traits - truth) ** 2).mean()))}
+    style = [look["style"] == d.look.style for look, d in zip(looks, drawings, strict=True)]
+    photos = [i for i, d in enumerate(drawings) if d.look.style == "photo"]
+    fields = {f: float(np.mean([looks[i][f] == getattr(drawings[i].look, f) for i in photos])) for f in looks[0]}
+    error = traits[photos] - np.stack([drawings[i].people[0].identity for i in photos])
+    return {**fields, "style": float(np.mean(style)), "traits_rmse": float(np.sqrt((error**2).mean()))}
 
 
 def _unit(vectors: Floats) -> Floats:
