@@ -62,7 +62,9 @@ def fit_basis(
 def word_vectors(basis: CelebBasis, coefficients: Floats) -> dict[str, Floats]:
     """mean + coefficients @ components: [..., T, K] -> {encoder: [..., T, D]}. This is the whole model."""
     return {
-        encoder: _f32(basis.mean[encoder] + np.einsum("...tk,tkd->...td", coefficients, components[:, : coefficients.shape[-1]]))
+        encoder: _f32(
+            basis.mean[encoder] + np.einsum("...tk,tkd->...td", coefficients, components[:, : coefficients.shape[-1]])
+        )
         for encoder, components in basis.components.items()
     }
 
@@ -72,7 +74,10 @@ def project(basis: CelebBasis, vectors: Mapping[str, Floats]) -> Floats:
     encoders = list(basis.components)
     rows = np.concatenate([basis.components[e] for e in encoders], axis=-1)
     offset = np.concatenate([vectors[e] - basis.mean[e] for e in encoders], axis=-1)
-    solved = [np.linalg.lstsq(rows[t].T, offset[..., t, :].reshape(-1, rows.shape[-1]).T, rcond=None)[0].T for t in range(len(rows))]
+    solved = [
+        np.linalg.lstsq(rows[t].T, offset[..., t, :].reshape(-1, rows.shape[-1]).T, rcond=None)[0].T
+        for t in range(len(rows))
+    ]
     return _f32(np.stack([s.reshape(*offset.shape[:-2], -1) for s in solved], axis=-2))
 
 
@@ -142,7 +147,9 @@ def save_basis(basis: CelebBasis, path: Path) -> None:
     from safetensors.numpy import save_file
 
     tensors = {name: getattr(basis, name) for name in _ARRAYS}
-    tensors |= {f"mean.{e}": v for e, v in basis.mean.items()} | {f"components.{e}": v for e, v in basis.components.items()}
+    tensors |= {f"mean.{e}": v for e, v in basis.mean.items()} | {
+        f"components.{e}": v for e, v in basis.components.items()
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as unfinished:
         save_file(tensors, unfinished, {"names": json.dumps(basis.names), "fingerprint": basis.fingerprint})

@@ -40,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="celebbasis", description="One photo of a face becomes a word for Stable Diffusion.")
+    top = argparse.ArgumentParser(
+        prog="celebbasis", description="One photo of a face becomes a word for Stable Diffusion."
+    )
     top.add_argument("--version", action="version", version=f"celebbasis {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_train(commands)
@@ -57,7 +59,9 @@ def _add_train(commands: Any) -> None:
     train = commands.add_parser("train", help="learn people from one photo each")
     train.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="one photo for each person")
     train.add_argument("--name", nargs="+", required=True, metavar="NAME", help="their trigger words, such as anna-cb")
-    train.add_argument("--out", type=Path, default=Path("embeddings"), help="folder for the files (default: %(default)s)")
+    train.add_argument(
+        "--out", type=Path, default=Path("embeddings"), help="folder for the files (default: %(default)s)"
+    )
     train.add_argument("--face", type=int, metavar="N", help="which face, from the left, where a photo shows several")
     train.add_argument("--describe", nargs="+", metavar="WORDS", help="what is in each photo beside the person")
     train.add_argument("--overwrite", action="store_true", help="replace existing embeddings of these names")
@@ -227,7 +231,9 @@ def _names(options: argparse.Namespace) -> int:
         lambda text: tokenizer(text, add_special_tokens=False)["input_ids"],
         describe_token=lambda i: str(tokenizer.convert_ids_to_tokens(i)).removesuffix("</w>"),
     )
-    print(f"{len(report.usable)} names are used: two tokens each, {report.distinct(0)} first and {report.distinct(1)} last ones.")
+    print(
+        f"{len(report.usable)} names are used: two tokens each, {report.distinct(0)} first and {report.distinct(1)} last ones."
+    )
     print(f"{len(report.rejected)} are not" + (":" if options.rejected else " (--rejected lists them):"))
     for rejected in report.rejected if options.rejected else report.rejected[:8]:
         print(f"  {rejected.name}: {rejected.reason}")

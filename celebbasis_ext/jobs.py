@@ -31,7 +31,6 @@ from celebbasis_ext.types import (
     Prepared,
     Saved,
     Scores,
-    StepDone,
     Subject,
     TrainConfig,
 )
@@ -118,7 +117,9 @@ def _validate(workshop: Workshop, order: Order) -> None:
             "Give as many names as photos.",
         )
     if len({name.lower() for name in order.names}) < len(order.names):
-        raise InvalidName(f"The names {', '.join(order.names)} are not all different.", "Give every person a name of their own.")
+        raise InvalidName(
+            f"The names {', '.join(order.names)} are not all different.", "Give every person a name of their own."
+        )
     for name in order.names:
         check_free(workshop.host.embeddings_dir, name, order.overwrite)
 
@@ -215,7 +216,11 @@ def _resume_path(workshop: Workshop, order: Order) -> Path:
 def _same_run(order: Order, basis: CelebBasis) -> dict[str, str]:
     """What must not change between an interrupted run and its continuation: all but the number of steps."""
     settings = dataclasses.asdict(order.config) | {"steps": 0}
-    return {"basis": basis.fingerprint, "names": "+".join(order.names), "settings": json.dumps(settings, sort_keys=True)}
+    return {
+        "basis": basis.fingerprint,
+        "names": "+".join(order.names),
+        "settings": json.dumps(settings, sort_keys=True),
+    }
 
 
 def _write_state(path: Path, order: Order, basis: CelebBasis, state: Mapping[str, Any]) -> None:
@@ -235,7 +240,9 @@ def _read_state(path: Path, order: Order, basis: CelebBasis) -> dict[str, Any]:
     import torch
 
     if not path.exists():
-        raise InvalidSettings(f"There is no interrupted run of {', '.join(order.names)} ({path}).", "Start without --resume.")
+        raise InvalidSettings(
+            f"There is no interrupted run of {', '.join(order.names)} ({path}).", "Start without --resume."
+        )
     saved = torch.load(path, map_location="cpu", weights_only=True)
     expected = _same_run(order, basis)
     different = [key for key, value in expected.items() if saved["run"].get(key) != value]

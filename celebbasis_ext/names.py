@@ -79,9 +79,7 @@ def load_names(path: Path | None = None) -> tuple[str, ...]:
     lines = (line.strip() for line in source.read_text(encoding="utf-8-sig").splitlines())
     names = tuple(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
     if not names:
-        raise TooFewNames(
-            f"Expected at least one name in {source}, found none.", "Write one name on each line."
-        )
+        raise TooFewNames(f"Expected at least one name in {source}, found none.", "Write one name on each line.")
     return names
 
 
@@ -121,9 +119,7 @@ def select_names(
     return NameReport(usable, tuple(rejected))
 
 
-def _fault(
-    ids: tuple[int, ...], tokens: int, spell: Callable[[int], str], known_tokens: Container[int] | None
-) -> str:
+def _fault(ids: tuple[int, ...], tokens: int, spell: Callable[[int], str], known_tokens: Container[int] | None) -> str:
     """Says why these ids cannot serve; an empty string if they can."""
     if len(ids) != tokens:
         plural = "" if len(ids) == 1 else "s"

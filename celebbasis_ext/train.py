@@ -95,7 +95,9 @@ class Training:
         picked = [pick_views(views, self.config.batch, generator) for views in self.views]
         x_0, weights = (torch.cat(parts) for parts in zip(*picked, strict=True))
         prompts = [
-            training_prompt(rng, s.name, s.description, self.config) for s in self.subjects for _ in range(self.config.batch)
+            training_prompt(rng, s.name, s.description, self.config)
+            for s in self.subjects
+            for _ in range(self.config.batch)
         ]
         noise = torch.randn(x_0.shape, generator=generator).to(x_0)
         timesteps = _spread_timesteps(len(x_0), len(self.denoiser.alphas_cumprod), generator).to(x_0.device)

@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from celebbasis_ext.basis import basis_fingerprint, cached_basis, fit_basis, load_basis, project, save_basis, word_vectors
+from celebbasis_ext.basis import (
+    basis_fingerprint,
+    cached_basis,
+    fit_basis,
+    load_basis,
+    project,
+    save_basis,
+    word_vectors,
+)
 from celebbasis_ext.errors import TooFewNames
 from tests.conftest import make_basis
 

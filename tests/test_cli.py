@@ -77,7 +77,9 @@ def bad_inputs(tmp_path: Path) -> dict[str, tuple[list[str], str]]:
 @pytest.mark.parametrize("case", [
     "no face", "no image", "missing", "several faces", "bad name", "too many components", "nothing to resume",
 ])  # fmt: skip
-def test_bad_input_gives_one_sentence_and_status_2(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_gives_one_sentence_and_status_2(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments, said = bad_inputs(tmp_path)[case]
     out = tmp_path / "out"
     assert main(["train", *arguments, "--out", str(out), *FAST]) == 2

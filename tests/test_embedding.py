@@ -62,7 +62,10 @@ def test_an_existing_embedding_is_never_overwritten_unasked(tmp_path: Path) -> N
     assert load_embedding(save_embedding(anna(steps=99), tmp_path, overwrite=True)).metadata["celebbasis.steps"] == "99"
 
 
-@pytest.mark.parametrize("name", ["", " ", "a b", "../up", "a/b", "a\\b", "con", "COM1", "x" * 300, "a\n", "a:1.2", "(a)", "a,b", "-a", "a.", "<a>"])
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", "a b", "../up", "a/b", "a\\b", "con", "COM1", "x" * 300, "a\n", "a:1.2", "(a)", "a,b", "-a", "a.", "<a>"],
+)
 def test_bad_names_are_refused_with_a_proposal(name: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidName) as caught:
         save_embedding(Embedding(name, {"clip_l": VECTORS}), tmp_path)

@@ -42,9 +42,7 @@ needs_weights = pytest.mark.skipif(
 needs_insightface = pytest.mark.skipif(
     importlib.util.find_spec("insightface") is None, reason="the package insightface is not installed"
 )
-needs_onnx = pytest.mark.skipif(
-    importlib.util.find_spec("onnx") is None, reason="the package onnx is not installed"
-)
+needs_onnx = pytest.mark.skipif(importlib.util.find_spec("onnx") is None, reason="the package onnx is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -156,16 +154,11 @@ def test_detection_uses_a_photo_of_any_shape(backend: OpenCVFaces, portraits: li
 
 
 @needs_weights
-def test_enlarging_makes_the_landmarks_of_small_photos_exact(
-    backend: OpenCVFaces, portraits: list[Image]
-) -> None:
+def test_enlarging_makes_the_landmarks_of_small_photos_exact(backend: OpenCVFaces, portraits: list[Image]) -> None:
     def error(detector: YuNet) -> float:
         """Mean distance, as a share of the photo's side, from the landmarks in the large photo."""
         distances = [
-            np.abs(
-                detector.detect(scaled(image, 64))[0].landmarks / 64
-                - backend.detect(image)[0].landmarks / 512
-            )
+            np.abs(detector.detect(scaled(image, 64))[0].landmarks / 64 - backend.detect(image)[0].landmarks / 512)
             for image in portraits
         ]
         return float(np.mean(distances))
@@ -241,9 +234,7 @@ def side_by_side(left: Image, right: Image) -> Image:
 
 
 @needs_weights
-def test_two_faces_must_be_chosen_from(
-    backend: OpenCVFaces, portraits: list[Image], identities: Floats
-) -> None:
+def test_two_faces_must_be_chosen_from(backend: OpenCVFaces, portraits: list[Image], identities: Floats) -> None:
     photo = side_by_side(portraits[3], portraits[1])
     with pytest.raises(SeveralFaces, match="2 faces") as caught:
         find_face(backend, photo)
@@ -265,9 +256,7 @@ def test_a_passer_by_is_no_rival(backend: OpenCVFaces, portraits: list[Image], i
 
 
 @needs_weights
-def test_a_face_below_32_pixels_is_refused_with_its_size(
-    backend: OpenCVFaces, portraits: list[Image]
-) -> None:
+def test_a_face_below_32_pixels_is_refused_with_its_size(backend: OpenCVFaces, portraits: list[Image]) -> None:
     with pytest.raises(NoFaceFound, match=r"is 1\d x 2\d pixels, expected at least 32"):
         find_face(backend, scaled(portraits[0], 32))
 
@@ -458,9 +447,7 @@ def scrfd_like(path: Path, side: int, landmarks: Floats) -> Path:
     from onnx import TensorProto, helper, numpy_helper, save
 
     constants, outputs = [], []
-    for number, (kind, columns) in enumerate(
-        (k, c) for k, c in (("s", 1), ("b", 4), ("k", 10)) for _ in "abc"
-    ):
+    for number, (kind, columns) in enumerate((k, c) for k, c in (("s", 1), ("b", 4), ("k", 10)) for _ in "abc"):
         stride = (8, 16, 32)[number % 3]
         cells = side // stride
         values = np.zeros((cells * cells * 2, columns), np.float32)

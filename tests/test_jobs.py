@@ -16,7 +16,18 @@ from celebbasis_ext.describe import GivenWords
 from celebbasis_ext.errors import InvalidName, InvalidSettings, NameTaken, NoFaceFound, TooFewNames
 from celebbasis_ext.files.embedding import load_embedding, stored_coefficients
 from celebbasis_ext.jobs import Order, Workshop, basis_of, train_people
-from celebbasis_ext.types import Checkpoint, Embedding, Event, Face, Floats, Image, Prepared, Saved, StepDone, TrainConfig
+from celebbasis_ext.types import (
+    Checkpoint,
+    Embedding,
+    Event,
+    Face,
+    Floats,
+    Image,
+    Prepared,
+    Saved,
+    StepDone,
+    TrainConfig,
+)
 from tests.conftest import WIDTH, TinyDenoiser
 
 CONFIG = TrainConfig(steps=6, batch=2, views=2)

@@ -106,9 +106,7 @@ def test_a_name_of_three_tokens_is_rejected_with_its_pieces(bpe: ClipBpe) -> Non
     report = select_names(["Tom Hanks", "Lupita Xqzwv"], bpe, describe_token=bpe.describe)
     pieces = [bpe.describe(number) for number in bpe("Lupita Xqzwv")]
     assert [entry.name for entry in report.usable] == ["Tom Hanks"]
-    assert report.rejected == (
-        RejectedName("Lupita Xqzwv", f"splits into {len(pieces)} tokens: {' | '.join(pieces)}"),
-    )
+    assert report.rejected == (RejectedName("Lupita Xqzwv", f"splits into {len(pieces)} tokens: {' | '.join(pieces)}"),)
     assert len(pieces) > 2
 
 
@@ -134,9 +132,7 @@ def test_of_spelling_twins_only_the_first_is_usable() -> None:
 
 def test_tokens_that_the_encoder_does_not_know_are_rejected() -> None:
     tokenize = by_word({"tom": 1, "hanks": 2, "cruise": 3})
-    report = select_names(
-        ["Tom Cruise", "Tom Hanks"], tokenize, known_tokens={1, 2}, describe_token=lambda n: f"<{n}>"
-    )
+    report = select_names(["Tom Cruise", "Tom Hanks"], tokenize, known_tokens={1, 2}, describe_token=lambda n: f"<{n}>")
     assert [entry.name for entry in report.usable] == ["Tom Hanks"]
     assert report.rejected == (RejectedName("Tom Cruise", "the text encoder does not know: <3>"),)
 
@@ -158,9 +154,7 @@ def test_distinct_counts_each_column_apart() -> None:
 
 def test_a_list_keeps_its_order_and_loses_comments_blanks_and_duplicates(tmp_path: Path) -> None:
     path = tmp_path / "names.txt"
-    path.write_text(
-        "\ufeff# actors\r\nTom Hanks\r\n\r\n  Meryl Streep \nTom Hanks\ntom hanks\n", encoding="utf-8"
-    )
+    path.write_text("\ufeff# actors\r\nTom Hanks\r\n\r\n  Meryl Streep \nTom Hanks\ntom hanks\n", encoding="utf-8")
     assert load_names(path) == ("Tom Hanks", "Meryl Streep", "tom hanks")
 
 

@@ -244,8 +244,6 @@ def test_value_of(entry: object, value: Value | None) -> None:
 
 
 def test_methods_come_in_order_with_their_people() -> None:
-    methods = methods_of(
-        {"others": {"z": {"norm": 1}}, "paper": {"norm": 2}, "by_person": {"z": [{"norm": 3}]}}
-    )
+    methods = methods_of({"others": {"z": {"norm": 1}}, "paper": {"norm": 2}, "by_person": {"z": [{"norm": 3}]}})
     assert [method.label for method in methods] == ["the paper's recipe", "z"]
     assert [person["norm"].mean for person in methods[1].people] == [3.0]

@@ -82,9 +82,7 @@ def test_damaged_exif_is_no_obstacle() -> None:
     assert_quarters(read_photo(content), 12)
 
 
-@pytest.mark.parametrize(
-    "image", [pillow.new("RGBA", (4, 4), (9, 9, 9, 0)), pillow.new("LA", (4, 4), (9, 0))]
-)
+@pytest.mark.parametrize("image", [pillow.new("RGBA", (4, 4), (9, 9, 9, 0)), pillow.new("LA", (4, 4), (9, 0))])
 def test_transparency_becomes_white(image: pillow.Image) -> None:
     assert np.all(read_photo(written(image, "PNG")) == 255)
 
@@ -180,9 +178,7 @@ def test_files_cut_short(kind: str) -> None:
     assert refused(content[: len(content) // 2]).message.startswith("The image ")
 
 
-@pytest.mark.parametrize(
-    "content", [b"hello, this is text", b"%PDF-1.7 and so on", b"\0" * 500, b"\xff\xd8\xff"]
-)
+@pytest.mark.parametrize("content", [b"hello, this is text", b"%PDF-1.7 and so on", b"\0" * 500, b"\xff\xd8\xff"])
 def test_files_that_are_no_image(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "no.jpg"
     path.write_bytes(content)
@@ -197,13 +193,7 @@ def test_postscript_is_not_run() -> None:
 def png_head(width: int, height: int) -> bytes:
     """A PNG of a few bytes that states any size."""
     body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + struct.pack(">I", 13)
-        + body
-        + struct.pack(">I", zlib.crc32(body))
-        + b"\0\0\0\1IDAT"
-    )
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body)) + b"\0\0\0\1IDAT"
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")

@@ -135,8 +135,7 @@ def test_titles_and_subtitles_stand_left_of_their_row() -> None:
 def test_captions_wrap_to_three_lines_and_stay_over_their_column() -> None:
     rows = [SheetRow("", "", (plain(RED), plain(GREEN)))]
     heights = [
-        contact_sheet(rows, [caption, "x"]).shape[0]
-        for caption in ("one", "words " * 6, "words " * 10, "words " * 40)
+        contact_sheet(rows, [caption, "x"]).shape[0] for caption in ("one", "words " * 6, "words " * 10, "words " * 40)
     ]
     assert heights[0] < heights[1] < heights[2] == heights[3]
     bare, full = contact_sheet(rows, [" ", "x"]), contact_sheet(rows, ["m" * 200, "x"])

@@ -51,12 +51,16 @@ def fingerprint(host: StandaloneHost) -> str:
     return digest.hexdigest()
 
 
-def test_conditioning_equals_diffusers_own_textual_inversion(host: StandaloneHost, anna: Embedding, tmp_path: Path) -> None:
+def test_conditioning_equals_diffusers_own_textual_inversion(
+    host: StandaloneHost, anna: Embedding, tmp_path: Path
+) -> None:
     from diffusers import StableDiffusionPipeline
 
     path = save_embedding(anna, tmp_path)
     config = _config_folder("miniature")
-    other: Any = StableDiffusionPipeline.from_single_file(str(Assets().checkpoint), config=str(config), local_files_only=True)
+    other: Any = StableDiffusionPipeline.from_single_file(
+        str(Assets().checkpoint), config=str(config), local_files_only=True
+    )
     other.load_textual_inversion(str(path), token="anna-cb", local_files_only=True)
     prompts = ["a photo of anna-cb", "anna-cb, at the beach, smiling", "a sketch of adam adams with anna-cb"]
     for prompt in prompts:
@@ -139,7 +143,11 @@ def test_the_same_seed_gives_the_same_numbers(workshop: Workshop) -> None:
 
 def test_the_checkpoint_knows_who_it_is(host: StandaloneHost) -> None:
     assert host.checkpoint.sha256 == hashlib.sha256(Assets().checkpoint.read_bytes()).hexdigest()
-    assert (host.checkpoint.family, host.checkpoint.prediction_type, host.checkpoint.resolution) == ("sd1", "epsilon", 96)
+    assert (host.checkpoint.family, host.checkpoint.prediction_type, host.checkpoint.resolution) == (
+        "sd1",
+        "epsilon",
+        96,
+    )
     assert Assets().checkpoint.stat().st_size <= 40_000_000
 
 

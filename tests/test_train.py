@@ -29,12 +29,16 @@ def coefficients_after(basis: CelebBasis, config: TrainConfig, **subject: object
 @pytest.mark.parametrize("learn", ["coefficients", "mapper"])
 @pytest.mark.parametrize("radius", ["unit", "celebrities", "free"])
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
-def test_gradients_agree_with_finite_differences(basis: CelebBasis, learn: str, radius: str, prediction_type: str) -> None:
+def test_gradients_agree_with_finite_differences(
+    basis: CelebBasis, learn: str, radius: str, prediction_type: str
+) -> None:
     config = dataclasses.replace(CONFIG, learn=learn, radius=radius)  # type: ignore[arg-type]
     training = Training(TinyDenoiser(prediction_type), basis, [make_subject()], config)
     training.coefficients.double(), training.vectors.double()
     training.denoiser.image.double()  # type: ignore[attr-defined]
-    training.views = [dataclasses.replace(v, latents=v.latents.double(), weights=v.weights.double()) for v in training.views]
+    training.views = [
+        dataclasses.replace(v, latents=v.latents.double(), weights=v.weights.double()) for v in training.views
+    ]
     parameter = next(training.coefficients.parameters())
     loss = training._loss()
     loss.backward()

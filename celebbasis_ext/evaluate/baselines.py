@@ -56,10 +56,14 @@ def with_config(config: TrainConfig) -> Method:
 def paper(denoiser: Denoiser, basis: CelebBasis, host: Host, subject: Subject, seed: int) -> Iterator[Inserted]:
     """The paper's recipe as published, stopped at our budget."""
     recipe = RECIPES["paper"]
-    yield from with_config(dataclasses.replace(recipe, steps=budget() // recipe.batch))(denoiser, basis, host, subject, seed)
+    yield from with_config(dataclasses.replace(recipe, steps=budget() // recipe.batch))(
+        denoiser, basis, host, subject, seed
+    )
 
 
-def textual_inversion(denoiser: Denoiser, basis: CelebBasis, host: Host, subject: Subject, seed: int) -> Iterator[Inserted]:
+def textual_inversion(
+    denoiser: Denoiser, basis: CelebBasis, host: Host, subject: Subject, seed: int
+) -> Iterator[Inserted]:
     """Two free vectors (Gal et al. 2022) from two starts, each stopped early and at the full budget.
 
     Free vectors are coefficients over the identity matrix, so that the same loop trains them.

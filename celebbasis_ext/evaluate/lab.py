@@ -91,7 +91,9 @@ class Seen:
     def obeyed(self) -> Floats:
         """[obedience prompts] 1 where the picture shows what was asked for."""
         looks = self.looks[len(PLAIN) :]
-        return np.array([look[field] == value for look, (_, field, value) in zip(looks, OBEDIENCE, strict=True)], np.float32)
+        return np.array(
+            [look[field] == value for look, (_, field, value) in zip(looks, OBEDIENCE, strict=True)], np.float32
+        )
 
     def shown(self, field: str, value: object) -> float:
         """Share of the plain pictures that show a value."""
@@ -179,7 +181,9 @@ def mean_and_error(values: Floats) -> dict[str, float]:
     return {"mean": round(float(valid.mean()), 4), "se": round(spread / len(valid) ** 0.5, 4)}
 
 
-def measure(lab: Lab, method: Method, progress: Callable[[int, int], None] = lambda done, total: None) -> dict[str, Measured]:
+def measure(
+    lab: Lab, method: Method, progress: Callable[[int, int], None] = lambda done, total: None
+) -> dict[str, Measured]:
     """Inserts everybody by one method, which may give several variants (stops, starts)."""
     inserted: dict[str, list[Inserted]] = {}
     with lab.workshop.host.training() as denoiser:
@@ -222,11 +226,15 @@ def _leak(cases: Sequence[Case], seen: Sequence[Seen], index: int, field: str) -
 
 def _relative_norm(basis: CelebBasis, person: Inserted) -> float:
     names = word_vectors(basis, basis.coefficients)
-    ratios = [np.linalg.norm(v, axis=-1).mean() / np.linalg.norm(names[e], axis=-1).mean() for e, v in person.vectors.items()]
+    ratios = [
+        np.linalg.norm(v, axis=-1).mean() / np.linalg.norm(names[e], axis=-1).mean() for e, v in person.vectors.items()
+    ]
     return float(np.mean(ratios))
 
 
-def run_lab(people: int, seed: int, folder: Path, json_path: Path | None = None, methods: Sequence[str] | None = None) -> dict[str, Any]:
+def run_lab(
+    people: int, seed: int, folder: Path, json_path: Path | None = None, methods: Sequence[str] | None = None
+) -> dict[str, Any]:
     """Measures all methods, prints them, writes the page and the JSON; returns the report."""
     lab = Lab(people, seed, folder)
     chosen = {name: METHODS[name] for name in methods or METHODS}
@@ -302,7 +310,9 @@ def _print(report: Mapping[str, Any]) -> None:
     print(f"\n{'':32}" + "".join(f"{name:>16}" for name in ("likeness", "obedience", "leak", "norm", "seconds")))
     rows = {k: v for k, v in report.items() if isinstance(v, dict) and "likeness" in v} | report.get("others", {})
     for name, row in rows.items():
-        cells = (f"{row[n]['mean']:.3f} ± {row[n]['se']:.3f}" for n in ("likeness", "obedience", "leak", "norm", "seconds"))
+        cells = (
+            f"{row[n]['mean']:.3f} ± {row[n]['se']:.3f}" for n in ("likeness", "obedience", "leak", "norm", "seconds")
+        )
         print(f"{name:32}" + "".join(f"{cell:>16}" for cell in cells))
 
 

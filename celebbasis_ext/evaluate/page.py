@@ -317,16 +317,13 @@ def _details(methods: Sequence[Method], reference: Mapping[str, Any]) -> str:
         if keys := _keys(method.people):
             rows = [(str(number), person) for number, person in enumerate(method.people, 1)]
             parts.append((f"Every person: {method.label}", _values_table("Person", rows, keys)))
-    folded = "\n".join(
-        f"<details><summary>{escape(title)}</summary>{table}</details>" for title, table in parts
-    )
+    folded = "\n".join(f"<details><summary>{escape(title)}</summary>{table}</details>" for title, table in parts)
     return _section("All figures", folded) if parts else ""
 
 
 def _definitions(entries: Mapping[str, Any]) -> str:
     pairs = "".join(
-        f"<dt>{escape(_named(str(key)))}</dt><dd>{_definition(entry)}</dd>\n"
-        for key, entry in entries.items()
+        f"<dt>{escape(_named(str(key)))}</dt><dd>{_definition(entry)}</dd>\n" for key, entry in entries.items()
     )
     return f"<dl>{pairs}</dl>"
 
@@ -409,9 +406,7 @@ class _Plotter:
             ) from error
         self._folder = folder
 
-    def plot(
-        self, name: str, caption: str, size: tuple[float, float], paint: Callable[[Any, Theme], None]
-    ) -> str:
+    def plot(self, name: str, caption: str, size: tuple[float, float], paint: Callable[[Any, Theme], None]) -> str:
         """HTML of a plot of some inches, which `paint` draws into an Axes."""
         for theme in (LIGHT, DARK):
             self._save(self._folder / f"{name}{theme.ending}.png", size, paint, theme)
@@ -422,9 +417,7 @@ class _Plotter:
             f"</picture><figcaption>{escape(caption)}</figcaption></figure>"
         )
 
-    def _save(
-        self, path: Path, size: tuple[float, float], paint: Callable[[Any, Theme], None], theme: Theme
-    ) -> None:
+    def _save(self, path: Path, size: tuple[float, float], paint: Callable[[Any, Theme], None], theme: Theme) -> None:
         colours = {
             "text.color": theme.ink, "axes.labelcolor": theme.quiet, "axes.edgecolor": theme.rule,
             "xtick.color": theme.quiet, "ytick.color": theme.ink, "grid.color": theme.rule,
@@ -491,9 +484,7 @@ def _short(label: str) -> str:
 def _scatter_plot(methods: Sequence[Method], plotter: _Plotter) -> Iterator[str]:
     clouds = []
     for index, method in enumerate(methods):
-        both = [
-            (p["leak"].mean, p["likeness"].mean) for p in method.people if {"leak", "likeness"} <= p.keys()
-        ]
+        both = [(p["leak"].mean, p["likeness"].mean) for p in method.people if {"leak", "likeness"} <= p.keys()]
         if both:
             clouds.append((index, method.label, both))
     if clouds:
@@ -543,9 +534,7 @@ def _stacks(shown: Sequence[Method]) -> Callable[[Any, Theme], None]:
     keys = [key for key in _keys([method.values for method in shown]) if key.startswith("leak_")]
 
     def paint(axes: Any, theme: Theme) -> None:
-        ends = [
-            {True: 0.0, False: 0.0} for _ in shown
-        ]  # what is above chance goes right, what is below, left
+        ends = [{True: 0.0, False: 0.0} for _ in shown]  # what is above chance goes right, what is below, left
         for index, key in enumerate(keys):
             widths = [method.values[key].mean if key in method.values else 0.0 for method in shown]
             starts = [end[width >= 0] for end, width in zip(ends, widths, strict=True)]

@@ -17,7 +17,9 @@ def identities_in(backend: FaceBackend, images: Sequence[Image]) -> list[Floats]
     return [backend.identify(align(image, largest(faces).landmarks)) for image, faces in found if faces]
 
 
-def score_pictures(backend: FaceBackend, identity: Floats, pictures: Sequence[Image], impostors: Sequence[Image]) -> Scores:
+def score_pictures(
+    backend: FaceBackend, identity: Floats, pictures: Sequence[Image], impostors: Sequence[Image]
+) -> Scores:
     """Compares pictures of a person, and pictures of anybody, with the photo's identity vector [I]."""
     own, others = identities_in(backend, pictures), identities_in(backend, impostors)
     return Scores(_mean_cosine(own, identity), _mean_cosine(others, identity), len(own) / max(1, len(pictures)))

@@ -126,9 +126,7 @@ class _Sheet:
         self._right = self._left + count * cell + (count - 1) * self._gap
         wide = self._right - self._margin
         self._title = self._text(title, 22, INK, wide, lines=3)
-        self._captions = [
-            self._text(caption, 13, QUIET, cell - self._px(6), _CAPTION_LINES) for caption in columns
-        ]
+        self._captions = [self._text(caption, 13, QUIET, cell - self._px(6), _CAPTION_LINES) for caption in columns]
         caption_height = max((caption.height for caption in self._captions), default=0)
         self._captions_top = self._margin + _spaced(self._title.height, self._px(20))
         self._top = self._captions_top + _spaced(caption_height, self._px(9))

@@ -63,7 +63,9 @@ def check_free(folder: Path, name: str, overwrite: bool = False) -> Path:
         return path
     for other in folder.iterdir():
         if other.stem.lower() == name.lower() and other.suffix.lower() in (SUFFIX, ".pt", ".bin"):
-            raise NameTaken(f"An embedding named {other.stem!r} exists already ({other}).", "Choose another name, or --overwrite.")
+            raise NameTaken(
+                f"An embedding named {other.stem!r} exists already ({other}).", "Choose another name, or --overwrite."
+            )
     return path
 
 
@@ -106,7 +108,9 @@ def load_embedding(path: Path) -> Embedding:
             tensors = {key: np.asarray(file.get_tensor(key), np.float32) for key in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise InvalidEmbedding(f"{path} cannot be read as an embedding ({error}).", "Expected a .safetensors file.") from error
+        raise InvalidEmbedding(
+            f"{path} cannot be read as an embedding ({error}).", "Expected a .safetensors file."
+        ) from error
     return Embedding(path.stem, _checked_vectors(path, tensors), metadata)
 
 

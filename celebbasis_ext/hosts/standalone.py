@@ -161,7 +161,8 @@ class StandaloneHost:
         """[b, 77, D] conditioning of prompts in which embeddings' names are trigger words; no gradient."""
         device = self.pipeline.unet.device
         vectors = {
-            e.name.lower(): {encoder: torch.from_numpy(v).to(device) for encoder, v in e.vectors.items()} for e in embeddings
+            e.name.lower(): {encoder: torch.from_numpy(v).to(device) for encoder, v in e.vectors.items()}
+            for e in embeddings
         }
         with torch.no_grad():
             return self.text.encode(prompts, vectors)
@@ -219,7 +220,8 @@ def _family(path: Path) -> str:
             width = file.get_slice(key).get_shape()[1] if key in file.keys() else 0  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise UnsupportedCheckpoint(
-            f"{path} cannot be read as a .safetensors checkpoint ({error}).", "Check the path, or download the file again."
+            f"{path} cannot be read as a .safetensors checkpoint ({error}).",
+            "Check the path, or download the file again.",
         ) from error
     if width != 96:
         raise UnsupportedCheckpoint(

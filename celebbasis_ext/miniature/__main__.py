@@ -66,14 +66,18 @@ class Making:
         train_vae.train_decoder(self.work, open_album(self._albums()[0]), self._vae(self._whitened), self.steps or 2600)
 
     def recogniser(self) -> None:
-        self._export_onnx(train_faces.train_recogniser(self.work, 71, self.steps or 1000), self.assets.recogniser, 112, ["identity"])
+        self._export_onnx(
+            train_faces.train_recogniser(self.work, 71, self.steps or 1000), self.assets.recogniser, 112, ["identity"]
+        )
 
     def detector(self) -> None:
         detector = ExportedDetector(train_faces.train_detector(self.work, 81, self.steps or 500))
         self._export_onnx(detector, self.assets.detector, 320, list(ExportedDetector.NAMES))
 
     def tagger(self) -> None:
-        self._save_reader(train_faces.train_reader(self.work, "tagger", 61, self.steps or 700, False), self.assets.tagger)
+        self._save_reader(
+            train_faces.train_reader(self.work, "tagger", 61, self.steps or 700, False), self.assets.tagger
+        )
 
     def judge(self) -> None:
         self._save_reader(train_faces.train_reader(self.work, "judge", 51, self.steps or 1200, True), self.assets.judge)
@@ -85,7 +89,9 @@ class Making:
         decoder = self.work / "decoder.ckpt"
         vae = self._vae(decoder if decoder.exists() else self._whitened)
         _forget_unused(text_encoder)
-        metadata = {"celebbasis": "the miniature: a tiny Stable Diffusion 1 of drawn people, see celebbasis_ext/miniature"}
+        metadata = {
+            "celebbasis": "the miniature: a tiny Stable Diffusion 1 of drawn people, see celebbasis_ext/miniature"
+        }
         save_checkpoint(self.assets.checkpoint, unet, vae, text_encoder, metadata)
         self._write_log()
 
@@ -95,8 +101,13 @@ class Making:
         write_report(self.assets)
 
     def _write_log(self) -> None:
-        logs = {path.name.split(".")[0]: path.read_text().splitlines() for path in sorted(self.work.glob("*.log.jsonl"))}
-        thinned = {name: [json.loads(line) for line in lines[:: max(1, len(lines) // 25)] + lines[-1:]] for name, lines in logs.items()}
+        logs = {
+            path.name.split(".")[0]: path.read_text().splitlines() for path in sorted(self.work.glob("*.log.jsonl"))
+        }
+        thinned = {
+            name: [json.loads(line) for line in lines[:: max(1, len(lines) // 25)] + lines[-1:]]
+            for name, lines in logs.items()
+        }
         with replacing(self.assets.folder / "training-log.json") as unfinished:
             unfinished.write_text(json.dumps(thinned, indent=0), encoding="utf-8")
 

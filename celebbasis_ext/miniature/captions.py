@@ -117,7 +117,13 @@ def _joined(rng: np.random.Generator, prefix: str, subject: str, phrases: list[s
 
 def _vocabulary() -> tuple[str, ...]:
     """Every word that a caption, or a training template, can contain, names aside."""
-    phrases = [*PHOTO_PREFIXES, *SKETCH_PREFIXES, *ADJECTIVES, *NOBODY, *(p for v in EXPRESSION_WORDS.values() for p in v)]
+    phrases = [
+        *PHOTO_PREFIXES,
+        *SKETCH_PREFIXES,
+        *ADJECTIVES,
+        *NOBODY,
+        *(p for v in EXPRESSION_WORDS.values() for p in v),
+    ]
     for colour in (*COLOURS, *SCENE_WORDS):
         phrases += background_words(colour)
     for look in (Look(hat=colour, shirt=colour, glasses=True) for colour in COLOURS):

@@ -114,9 +114,7 @@ def draw_pair(people: tuple[Person, Person], looks: tuple[Look, Look], size: int
     return _finish(canvas, people, looks[0], figures, size)
 
 
-def _finish(
-    canvas: Floats, people: tuple[Person, ...], look: Look, figures: tuple[_Figure, ...], size: int
-) -> Drawing:
+def _finish(canvas: Floats, people: tuple[Person, ...], look: Look, figures: tuple[_Figure, ...], size: int) -> Drawing:
     image = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
     image = _lit(image, look.light)
     if look.style == "sketch":
@@ -185,7 +183,16 @@ def _city(canvas: Floats) -> None:
 def _night(canvas: Floats) -> None:
     _rectangle(canvas, 0, 0, 1, 1, (16, 20, 62))
     _disc(canvas, 0.84, 0.15, 0.085, (245, 240, 210))
-    for x, y in ((0.1, 0.1), (0.3, 0.06), (0.08, 0.4), (0.62, 0.08), (0.92, 0.42), (0.2, 0.26), (0.95, 0.66), (0.05, 0.66)):
+    for x, y in (
+        (0.1, 0.1),
+        (0.3, 0.06),
+        (0.08, 0.4),
+        (0.62, 0.08),
+        (0.92, 0.42),
+        (0.2, 0.26),
+        (0.95, 0.66),
+        (0.05, 0.66),
+    ):
         _disc(canvas, x, y, 0.014, (255, 255, 255))
 
 
@@ -364,7 +371,12 @@ class _Figure:
         slope = 0.026 * self.trait["brow_angle"]
         y = self.eye_y - self.eye_r - 0.026 - lift
         inner, outer = (x - side * 0.05, y + slope), (x + side * 0.05, y - slope)
-        band = [(inner[0], inner[1] - half), (outer[0], outer[1] - half), (outer[0], outer[1] + half), (inner[0], inner[1] + half)]
+        band = [
+            (inner[0], inner[1] - half),
+            (outer[0], outer[1] - half),
+            (outer[0], outer[1] + half),
+            (inner[0], inner[1] + half),
+        ]
         self._fill(canvas, band, self.hair * 0.55)
 
     def _paint_fringe(self, canvas: Floats) -> None:
@@ -381,7 +393,12 @@ class _Figure:
         width, base = self.rx + 0.035, -self.ry + 0.13
         dome = np.stack([x * width, base - np.sqrt(np.clip(1 - x**2, 0, 1)) * 0.2], axis=1)
         self._fill(canvas, dome, colour)
-        brim = [(-width - 0.05, base - 0.024), (width + 0.05, base - 0.024), (width + 0.05, base + 0.024), (-width - 0.05, base + 0.024)]
+        brim = [
+            (-width - 0.05, base - 0.024),
+            (width + 0.05, base - 0.024),
+            (width + 0.05, base + 0.024),
+            (-width - 0.05, base + 0.024),
+        ]
         self._fill(canvas, brim, colour * 0.78)
 
     def _paint_glasses(self, canvas: Floats) -> None:

@@ -103,7 +103,9 @@ def vae_to_ldm(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[s
 def text_to_ldm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """`CLIPTextModel`'s weights; transformers 5 dropped the `text_model.` that everybody else expects."""
     names = {key: key if key.startswith("text_model.") else f"text_model.{key}" for key in state}
-    return {f"cond_stage_model.transformer.{names[key]}": value for key, value in state.items() if "position_ids" not in key}
+    return {
+        f"cond_stage_model.transformer.{names[key]}": value for key, value in state.items() if "position_ids" not in key
+    }
 
 
 def save_checkpoint(

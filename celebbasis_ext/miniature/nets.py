@@ -25,7 +25,9 @@ class Recogniser(nn.Module):
 
     def __init__(self, width: int = 24) -> None:
         super().__init__()
-        self.body = nn.Sequential(block(3, width), block(width, 2 * width), block(2 * width, 3 * width), block(3 * width, 4 * width))
+        self.body = nn.Sequential(
+            block(3, width), block(width, 2 * width), block(2 * width, 3 * width), block(3 * width, 4 * width)
+        )
         self.head = nn.Linear(4 * width * 49, IDENTITY_WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -37,7 +39,9 @@ class Reader(nn.Module):
 
     def __init__(self, width: int = 24, identity: bool = True) -> None:
         super().__init__()
-        self.body = nn.Sequential(block(3, width), block(width, 2 * width), block(2 * width, 3 * width), block(3 * width, 4 * width))
+        self.body = nn.Sequential(
+            block(3, width), block(width, 2 * width), block(2 * width, 3 * width), block(3 * width, 4 * width)
+        )
         self.shared = nn.Sequential(nn.Flatten(), nn.Linear(4 * width * 36, 256), nn.ReLU())
         self.fields = nn.ModuleList([nn.Linear(256, len(values)) for values in READABLE.values()])
         self.identity = nn.Linear(256, len(TRAITS)) if identity else None
@@ -58,7 +62,9 @@ class Detector(nn.Module):
         self.stem = nn.Sequential(
             nn.Conv2d(3, width, 5, 4, 2, bias=False), nn.BatchNorm2d(width), nn.ReLU(), block(width, 2 * width)
         )
-        self.stages = nn.ModuleList([block(2 * width, 2 * width, 1), block(2 * width, 3 * width), block(3 * width, 4 * width)])
+        self.stages = nn.ModuleList(
+            [block(2 * width, 2 * width, 1), block(2 * width, 3 * width), block(3 * width, 4 * width)]
+        )
         self.contexts = nn.ModuleList([block(c * width, 2 * width, 1) for c in (2, 3, 4)])
         self.heads = nn.ModuleList([nn.Conv2d(2 * width, 15, 1) for _ in STRIDES])
 

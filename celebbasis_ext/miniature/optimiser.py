@@ -52,7 +52,9 @@ class MuonAdam:
         is_inner = {name: p.ndim >= 2 and not any(part in name for part in adam_names) for name, p in named}
         self.parts: list[torch.optim.Optimizer] = [
             Muon([p for name, p in named if is_inner[name]], lr=lr),
-            torch.optim.AdamW([p for name, p in named if not is_inner[name]], lr=adam_lr, betas=(0.9, 0.98), weight_decay=0.0),
+            torch.optim.AdamW(
+                [p for name, p in named if not is_inner[name]], lr=adam_lr, betas=(0.9, 0.98), weight_decay=0.0
+            ),
         ]
         self.base = (lr, adam_lr)
 

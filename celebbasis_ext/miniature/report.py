@@ -87,7 +87,9 @@ class Examination:
 
     def drawings_through_vae(self) -> dict[str, float]:
         rng = np.random.default_rng((29, self.seed))
-        drawn = [[draw(p, dataclasses.replace(random_look(rng), style="photo")).image for _ in range(2)] for p in self.people]
+        drawn = [
+            [draw(p, dataclasses.replace(random_look(rng), style="photo")).image for _ in range(2)] for p in self.people
+        ]
         return self.likeness([[self._through_vae(image) for image in own] for own in drawn], self.references)
 
     @torch.no_grad()
@@ -110,7 +112,11 @@ class Examination:
         out = {}
         for field, prompts in attribute_prompts().items():
             count = max(repeats, 24 // len(prompts))
-            asked = [(p.format(self.people[(i * 7 + j) % CANDIDATES].name), v) for j, (p, v) in enumerate(prompts) for i in range(count)]
+            asked = [
+                (p.format(self.people[(i * 7 + j) % CANDIDATES].name), v)
+                for j, (p, v) in enumerate(prompts)
+                for i in range(count)
+            ]
             _, looks = self.judge.read(self.pictures([prompt for prompt, _ in asked]))
             out[field] = float(np.mean([look[field] == value for look, (_, value) in zip(looks, asked, strict=True)]))
         return out
@@ -119,7 +125,9 @@ class Examination:
 def judge_on_drawings(judge: LookReader, people: int = 300) -> dict[str, float]:
     """How often the judge reads drawn truth right, on strangers of its own; pencil has no colours to read."""
     rng = np.random.default_rng(37)
-    looks_drawn = [dataclasses.replace(random_look(rng), style="sketch" if i % 8 == 0 else "photo") for i in range(people)]
+    looks_drawn = [
+        dataclasses.replace(random_look(rng), style="sketch" if i % 8 == 0 else "photo") for i in range(people)
+    ]
     drawings = [draw(person, look) for person, look in zip(strangers(people, 77_777), looks_drawn, strict=True)]
     traits, looks = judge.read([d.image for d in drawings])
     assert traits is not None  # the judge reads identities
@@ -166,9 +174,18 @@ def write_samples(assets: Assets) -> None:
     host = open_workshop(Path("embeddings"), assets).host
     rows = []
     for i, person in enumerate(celebrities()[13::80]):
-        pictures = host.generate([prompt.format(person.name) for prompt in PROMPTS], [i * 100 + k for k in range(len(PROMPTS))])
+        pictures = host.generate(
+            [prompt.format(person.name) for prompt in PROMPTS], [i * 100 + k for k in range(len(PROMPTS))]
+        )
         rows.append(SheetRow(person.name, "", (draw(person, Look()).image, *pictures)))
-    pairs = [f"a photo of {a.name} and {b.name}" for a, b in zip(celebrities()[5::64], celebrities()[40::64], strict=False)]
-    rows.append(SheetRow("two people", "", tuple(host.generate(pairs[: len(PROMPTS) + 1], list(range(len(PROMPTS) + 1))))))
+    pairs = [
+        f"a photo of {a.name} and {b.name}" for a, b in zip(celebrities()[5::64], celebrities()[40::64], strict=False)
+    ]
+    rows.append(
+        SheetRow("two people", "", tuple(host.generate(pairs[: len(PROMPTS) + 1], list(range(len(PROMPTS) + 1)))))
+    )
     columns = ["drawing", *(prompt.replace("{}", "…") for prompt in PROMPTS)]
-    save_png(contact_sheet(rows, columns, "The miniature: what its checkpoint draws for a name and a prompt"), assets.folder / "samples.png")
+    save_png(
+        contact_sheet(rows, columns, "The miniature: what its checkpoint draws for a name and a prompt"),
+        assets.folder / "samples.png",
+    )

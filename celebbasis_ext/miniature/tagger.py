@@ -30,16 +30,17 @@ class LookReader:
         traits, logits = self.reader(_as_input(images))
         best = [x.argmax(1).tolist() for x in logits]
         fields = list(READABLE.items())
-        looks = [
-            {field: values[best[k][i]] for k, (field, values) in enumerate(fields)} for i in range(len(images))
-        ]
+        looks = [{field: values[best[k][i]] for k, (field, values) in enumerate(fields)} for i in range(len(images))]
         return None if traits is None else traits.numpy(), looks
 
 
 def _as_input(images: list[Image]) -> torch.Tensor:
     import cv2
 
-    scaled = [image if len(image) == SIZE else cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for image in images]
+    scaled = [
+        image if len(image) == SIZE else cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+        for image in images
+    ]
     return torch.from_numpy(np.stack(scaled)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 

@@ -89,7 +89,9 @@ class Readout(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.identity = nn.Linear(TEXT_WIDTH, 2 * len(TRAITS))
-        self.classes = nn.ModuleList([nn.Linear(TEXT_WIDTH, len(v) + 1) for v in VALUES.values()] + [nn.Linear(TEXT_WIDTH, 2)])
+        self.classes = nn.ModuleList(
+            [nn.Linear(TEXT_WIDTH, len(v) + 1) for v in VALUES.values()] + [nn.Linear(TEXT_WIDTH, 2)]
+        )
 
     def forward(self, states: Tensor, ids: Tensor) -> tuple[Tensor, list[Tensor]]:
         end = (ids == TEXT_ENCODER["eos_token_id"]).int().argmax(1)

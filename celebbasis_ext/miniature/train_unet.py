@@ -83,7 +83,14 @@ class Captions:
 
 
 def train_unet(
-    folder: Path, latents: Tensor, first: int, words: Words, text_encoder: Any, steps: int, batch: int = 64, lr: float = 0.01
+    folder: Path,
+    latents: Tensor,
+    first: int,
+    words: Words,
+    text_encoder: Any,
+    steps: int,
+    batch: int = 64,
+    lr: float = 0.01,
 ) -> Any:
     """Noise prediction with min-SNR weights; returns the averaged UNet.
 

@@ -50,7 +50,9 @@ def train_both(folder: Path, album: Image, steps: int, batch: int = 8, crop: int
     """Encoder and decoder together, a whiff of KL."""
     torch.manual_seed(11)
     vae = new_vae()
-    training = Training(folder, "vae", vae, MuonAdam(vae, lr=0.01, adam_lr=1e-3, adam_names=("conv_in", "conv_out")), steps)
+    training = Training(
+        folder, "vae", vae, MuonAdam(vae, lr=0.01, adam_lr=1e-3, adam_names=("conv_in", "conv_out")), steps
+    )
     rng = np.random.default_rng((11, training.step))
     while not training.done:
         pixels = batch_of(album, rng, batch, crop)

@@ -25,7 +25,11 @@ class Assets:
 
     def checked(self) -> Assets:
         """Itself; raises MissingModel where a file is missing."""
-        missing = [path.name for path in (self.checkpoint, self.detector, self.recogniser, self.tagger, self.judge) if not path.exists()]
+        missing = [
+            path.name
+            for path in (self.checkpoint, self.detector, self.recogniser, self.tagger, self.judge)
+            if not path.exists()
+        ]
         if missing:
             raise MissingModel(
                 f"The miniature's {', '.join(missing)} cannot be found in {self.folder}.",
