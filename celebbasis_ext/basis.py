@@ -12,10 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from celebbasis_ext.errors import TooFewNames
 from celebbasis_ext.files.atomic import replacing
 from celebbasis_ext.types import CelebBasis, Floats
+
+_Doubles = npt.NDArray[np.float64]
 
 MAX_COMPONENTS = 512
 _ARRAYS = ("explained_variance", "radius", "coefficients")
@@ -81,7 +84,7 @@ def project(basis: CelebBasis, vectors: Mapping[str, Floats]) -> Floats:
     return _f32(np.stack([s.reshape(*offset.shape[:-2], -1) for s in solved], axis=-2))
 
 
-def _fit_column(vectors: Floats, count: int) -> tuple[Floats, Floats, Floats, Floats]:
+def _fit_column(vectors: _Doubles, count: int) -> tuple[_Doubles, _Doubles, _Doubles, _Doubles]:
     """[N, D] -> mean [D], components [K, D], explained variance [K], coefficients [N, K]."""
     from sklearn.decomposition import PCA
 
@@ -91,7 +94,7 @@ def _fit_column(vectors: Floats, count: int) -> tuple[Floats, Floats, Floats, Fl
     return pca.mean_, components, pca.explained_variance_, (vectors - pca.mean_) @ components.T
 
 
-def _signs(components: Floats) -> Floats:
+def _signs(components: _Doubles) -> _Doubles:
     """Makes the largest entry of each component positive: the same on every machine and library version."""
     largest = np.abs(components).argmax(axis=1)
     signs = np.sign(components[np.arange(len(components)), largest])
@@ -105,7 +108,7 @@ def _block_scales(embeddings: Mapping[str, Floats]) -> dict[str, float]:
     return {e: float(np.sqrt(first / max(t, 1e-12))) for e, t in total.items()}
 
 
-def _rank_limit(joint: Floats) -> int:
+def _rank_limit(joint: _Doubles) -> int:
     """How many components are real in every column: distinct token vectors less one, and the width."""
     distinct = min(len(np.unique(joint[:, t], axis=0)) for t in range(joint.shape[1]))
     return int(min(distinct - 1, joint.shape[-1]))
@@ -116,7 +119,7 @@ def _blocks(widths: Mapping[str, int]) -> dict[str, slice]:
     return {e: slice(int(end) - width, int(end)) for (e, width), end in zip(widths.items(), ends, strict=True)}
 
 
-def _f32(array: Floats) -> Floats:
+def _f32(array: Floats | _Doubles) -> Floats:
     return np.ascontiguousarray(array, dtype=np.float32)
 
 

@@ -91,6 +91,7 @@ def _add_lab(commands: Any) -> None:
     lab.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     lab.add_argument("--out", type=Path, default=Path("lab"), help="folder for the page (default: %(default)s)")
     lab.add_argument("--methods", nargs="+", metavar="METHOD", help="only these methods")
+    lab.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: %(default)s")
     lab.set_defaults(command=_lab)
 
 
@@ -232,7 +233,8 @@ def _names(options: argparse.Namespace) -> int:
         describe_token=lambda i: str(tokenizer.convert_ids_to_tokens(i)).removesuffix("</w>"),
     )
     print(
-        f"{len(report.usable)} names are used: two tokens each, {report.distinct(0)} first and {report.distinct(1)} last ones."
+        f"{len(report.usable)} names are used: two tokens each, "
+        f"{report.distinct(0)} first and {report.distinct(1)} last ones."
     )
     print(f"{len(report.rejected)} are not" + (":" if options.rejected else " (--rejected lists them):"))
     for rejected in report.rejected if options.rejected else report.rejected[:8]:
@@ -248,9 +250,9 @@ def _miniature(options: argparse.Namespace) -> int:
 
 
 def _lab(options: argparse.Namespace) -> int:
-    from celebbasis_ext.evaluate.lab import run_lab
+    from celebbasis_ext.evaluate.lab_report import run_lab
 
-    run_lab(options.people, options.seed, options.out, options.json, options.methods)
+    run_lab(options.people, options.seed, options.out, options.json, options.methods, options.precision)
     return 0
 
 

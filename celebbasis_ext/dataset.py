@@ -58,7 +58,7 @@ def _loss_weights(masks: Tensor, size: torch.Size, config: TrainConfig) -> Tenso
     """1 inside the head, `background_weight` outside, then scaled to mean 1."""
     if not config.face_mask:
         return torch.ones(len(masks), 1, *size)
-    inside = F.adaptive_avg_pool2d(masks, [int(s) for s in size]).clamp(0, 1)
+    inside = F.adaptive_avg_pool2d(masks, (size[0], size[1])).clamp(0, 1)
     weights = config.background_weight + (1 - config.background_weight) * inside
     return weights / weights.mean((1, 2, 3), keepdim=True)
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from celebbasis_ext import __version__
 from celebbasis_ext.basis import cached_basis, word_vectors
 from celebbasis_ext.crop import head_mask, square_around
@@ -84,7 +86,7 @@ class Order:
 def usable_names(workshop: Workshop) -> NameReport:
     """Which celebrity names the host's tokenizer and text encoder can use, and why the rest is not."""
     host = workshop.host
-    known = {id_ for table in host.token_tables().values() for id_ in table.any(axis=1).nonzero()[0].tolist()}
+    known = {id_ for table in host.token_tables().values() for id_ in np.flatnonzero(table.any(axis=1)).tolist()}
     return select_names(workshop.names, host.tokenize, describe_token=host.describe_token, known_tokens=known)
 
 

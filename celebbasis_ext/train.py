@@ -82,7 +82,7 @@ class Training:
                 "Try a lower learning rate, or full precision (--no-half) if the checkpoint overflows.",
             )
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.optimiser.step()
         self.step += 1
         decay = min(self.config.average, self.step / (self.step + 9))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -132,3 +135,24 @@ def test_the_miniature_can_be_copied_for_a_webui(tmp_path: Path) -> None:
     assert (tmp_path / "miniature.safetensors").read_bytes() == Assets().checkpoint.read_bytes()
     assert str((tmp_path / "miniature-text-encoder").resolve()) in (tmp_path / "miniature.yaml").read_text()
     assert (tmp_path / "miniature-text-encoder" / "vocab.json").exists()
+
+
+def test_ctrl_c_keeps_what_was_learned_and_resume_goes_on(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = ["train", portrait(tmp_path), "--name", "anna-cb", "--out", str(out), "--batch", "2", "--views", "2"]
+    run = [sys.executable, "-m", "celebbasis_ext.cli", *command, "--pictures", "0", "--steps"]
+    with subprocess.Popen([*run, "400"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "40/400" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        printed, complaints = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in printed
+    assert "Traceback" not in complaints
+    assert sorted(p.name for p in out.iterdir()) == ["anna-cb.resume", "anna-cb.safetensors"]
+    stopped = int(load_embedding(out / "anna-cb.safetensors").metadata["celebbasis.steps"])
+    assert 40 <= stopped < 400
+    resumed = subprocess.run([*run, str(stopped + 5), "--resume", "--overwrite"], capture_output=True, text=True, check=False)
+    assert resumed.returncode == 0, resumed.stderr
+    assert int(load_embedding(out / "anna-cb.safetensors").metadata["celebbasis.steps"]) == stopped + 5
+    assert [p.name for p in out.iterdir()] == ["anna-cb.safetensors"]

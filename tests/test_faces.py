@@ -363,7 +363,7 @@ def test_missing_and_damaged_recognisers_are_named(content: bytes | None, tmp_pa
     wrong = tmp_path / "wrong.onnx"
     if content is not None:
         wrong.write_bytes(content)
-    with pytest.raises(MissingModel, match="wrong.onnx") as caught:
+    with pytest.raises(MissingModel, match=r"wrong\.onnx") as caught:
         OpenCVFaces(DETECTOR, wrong)
     assert "recogniser" in caught.value.message and str(tmp_path) in caught.value.message
 
@@ -589,5 +589,5 @@ def test_opencv_picture_and_matrix_fit_masks() -> None:
     """The matrix warps masks of the photo to where the crop has them."""
     mask = np.zeros((300, 300), np.uint8)
     mask[100:212, 50:162] = 255
-    matrix = align_matrix((TEMPLATE + [50, 100]).astype(np.float32))
+    matrix = align_matrix((TEMPLATE + np.array([50, 100])).astype(np.float32))
     assert cv2.warpAffine(mask, matrix, (112, 112)).min() >= 250

@@ -9,26 +9,19 @@ norm       of the word vectors, relative to real names
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import json
-import platform
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from celebbasis_ext.basis import word_vectors
-from celebbasis_ext.evaluate.baselines import METHODS, Inserted, Method
-from celebbasis_ext.files.atomic import replacing
+from celebbasis_ext.evaluate.baselines import Inserted, Method
 from celebbasis_ext.jobs import Order, basis_of, prepare
 from celebbasis_ext.miniature.drawing import Look, draw, random_look
 from celebbasis_ext.miniature.people import Person, celebrities, strangers
-from celebbasis_ext.miniature.portraits import READABLE
 from celebbasis_ext.miniature.workshop import Assets, open_judge, open_workshop
 from celebbasis_ext.types import Embedding, Floats, Image, Subject
 
@@ -199,20 +192,20 @@ def _measured(lab: Lab, inserted: Sequence[Inserted]) -> Measured:
     seen = [lab.look_at(own) for own in images]
     impostor, known, obedience = lab.scale()
     likeness = np.array([s.likeness(c.reference) for s, c in zip(seen, lab.cases, strict=True)])
-    figures = {
-        "likeness": (likeness - impostor) / (known - impostor),
-        "obedience": np.array([s.obeyed().mean() for s in seen]) / obedience,
-        **_leaks(lab.cases, seen),
+    figures: dict[str, Floats] = {
+        "likeness": np.asarray((likeness - impostor) / (known - impostor), np.float32),
+        "obedience": np.array([s.obeyed().mean() for s in seen], np.float32) / obedience,
+        **leaks(lab.cases, seen),
         "norm": np.array([_relative_norm(lab.basis, person) for person in inserted]),
         "seconds": np.array([person.seconds for person in inserted]),
     }
     return Measured(figures, images)
 
 
-def _leaks(cases: Sequence[Case], seen: Sequence[Seen]) -> dict[str, Floats]:
+def leaks(cases: Sequence[Case], seen: Sequence[Seen]) -> dict[str, Floats]:
     """Each attribute's leak per person, and their mean over the attributes that a person's portrait has."""
-    leaks = {f"leak_{field}": np.array([_leak(cases, seen, i, field) for i in range(len(cases))]) for field in LEAKS}
-    return {"leak": np.nanmean(np.stack(list(leaks.values())), axis=0), **leaks}
+    found = {f"leak_{field}": np.array([_leak(cases, seen, i, field) for i in range(len(cases))]) for field in LEAKS}
+    return {"leak": np.nanmean(np.stack(list(found.values())), axis=0), **found}
 
 
 def _leak(cases: Sequence[Case], seen: Sequence[Seen], index: int, field: str) -> float:
@@ -230,105 +223,3 @@ def _relative_norm(basis: CelebBasis, person: Inserted) -> float:
         np.linalg.norm(v, axis=-1).mean() / np.linalg.norm(names[e], axis=-1).mean() for e, v in person.vectors.items()
     ]
     return float(np.mean(ratios))
-
-
-def run_lab(
-    people: int, seed: int, folder: Path, json_path: Path | None = None, methods: Sequence[str] | None = None
-) -> dict[str, Any]:
-    """Measures all methods, prints them, writes the page and the JSON; returns the report."""
-    lab = Lab(people, seed, folder)
-    chosen = {name: METHODS[name] for name in methods or METHODS}
-    measured: dict[str, Measured] = {}
-    for name, method in chosen.items():
-        variants = measure(lab, method, _printer(name))
-        measured |= {variant or name: result for variant, result in variants.items()}
-    report = report_of(lab, measured)
-    _print(report)
-    if json_path is not None:
-        json_path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(json_path) as unfinished:
-            unfinished.write_text(json.dumps(report, indent=1), encoding="utf-8")
-    _write_page(lab, measured, report, folder)
-    return report
-
-
-def _printer(name: str) -> Callable[[int, int], None]:
-    started = time.perf_counter()
-
-    def show(done: int, total: int) -> None:
-        left = (time.perf_counter() - started) / done * (total - done)
-        print(f"{name}: {done}/{total} people inserted, {left:.0f} s left", flush=True)
-
-    return show
-
-
-def report_of(lab: Lab, measured: Mapping[str, Measured]) -> dict[str, Any]:
-    """The lab's JSON. Textual Inversion stands for its best variant; all variants stand under "others"."""
-    impostor, known, obedience = lab.scale()
-    summaries = {name: result.summary() for name, result in measured.items()}
-    inversions = [name for name in summaries if name.startswith("textual_inversion")]
-    report: dict[str, Any] = {
-        "settings": _settings(lab),
-        "reference": {
-            "celebrities": {"likeness_raw": round(known, 4), "obedience_raw": round(obedience, 4)},
-            "impostors": {"likeness_raw": round(impostor, 4)},
-        },
-        **{name: summary for name, summary in summaries.items() if name not in inversions},
-    }
-    if inversions:
-        best = max(inversions, key=lambda name: _merit(summaries[name]))
-        report["textual_inversion"] = summaries[best]
-        report["others"] = {name: summaries[name] for name in inversions}
-        report["settings"]["textual_inversion_is"] = best
-    report["by_person"] = {name: _by_person(result) for name, result in measured.items()}
-    return report
-
-
-def _merit(summary: Mapping[str, Mapping[str, float]]) -> float:
-    return summary["likeness"]["mean"] + summary["obedience"]["mean"] - summary["leak"]["mean"]
-
-
-def _by_person(result: Measured) -> list[dict[str, float]]:
-    names = ("likeness", "obedience", "leak")
-    return [{n: round(float(result.figures[n][i]), 4) for n in names} for i in range(len(result.images))]
-
-
-def _settings(lab: Lab) -> dict[str, Any]:
-    packages = ("torch", "diffusers", "transformers", "numpy", "scikit-learn")
-    return {
-        "people": len(lab.cases),
-        "seed": lab.seed,
-        "checkpoint": dataclasses.asdict(lab.workshop.host.checkpoint),
-        "prompts": list(PROMPTS),
-        "date": datetime.date.today().isoformat(),
-        "versions": {name: version(name) for name in packages} | {"python": platform.python_version()},
-        "readable": {field: len(values) for field, values in READABLE.items()},
-    }
-
-
-def _print(report: Mapping[str, Any]) -> None:
-    print(f"\n{'':32}" + "".join(f"{name:>16}" for name in ("likeness", "obedience", "leak", "norm", "seconds")))
-    rows = {k: v for k, v in report.items() if isinstance(v, dict) and "likeness" in v} | report.get("others", {})
-    for name, row in rows.items():
-        cells = (
-            f"{row[n]['mean']:.3f} ± {row[n]['se']:.3f}" for n in ("likeness", "obedience", "leak", "norm", "seconds")
-        )
-        print(f"{name:32}" + "".join(f"{cell:>16}" for cell in cells))
-
-
-def _write_page(lab: Lab, measured: Mapping[str, Measured], report: Mapping[str, Any], folder: Path) -> None:
-    from celebbasis_ext.evaluate.page import write_page
-    from celebbasis_ext.evaluate.sheets import SheetRow, contact_sheet, save_png
-
-    columns = ["portrait", *(prompt.replace("{}", "…") for prompt in PROMPTS[len(PLAIN) - 1 :])]
-    sheets = []
-    for name, result in {**measured, "celebrities by name": None}.items():
-        images = result.images if result else lab.known[2]
-        rows = [
-            SheetRow("", "", (case.portrait if result else None, *own[len(PLAIN) - 1 :]))
-            for case, own in list(zip(lab.cases, images, strict=True))[:8]
-        ]
-        path = folder / f"sheet-{name.replace(' ', '-').replace('/', '-')}.png"
-        save_png(contact_sheet(rows, columns, name, cell=96), path)
-        sheets.append((name, path))
-    print("Page:", write_page(report, sheets, folder))

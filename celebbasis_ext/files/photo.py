@@ -159,10 +159,12 @@ def _eight_bits(image: pillow.Image) -> Image:
         image: Mode "I;16", "I" (values in [0, 65535]) or "F" (values in [0, 1], else in [0, 255]).
     """
     values = np.asarray(image).astype(np.float32)
-    if image.mode == "F":
-        scale = 255.0 if values.max() <= 1.0 else 1.0
-    else:
+    if image.mode != "F":
         scale = 1 / 257
+    elif values.max() <= 1.0:
+        scale = 255.0
+    else:
+        scale = 1.0
     return np.asarray(np.clip(np.nan_to_num(values) * scale + 0.5, 0, 255), dtype=np.uint8)
 
 

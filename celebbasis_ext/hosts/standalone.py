@@ -175,8 +175,8 @@ class StandaloneHost:
         size = self.checkpoint.resolution
         negative = self.encode_texts([""]).expand(len(prompts), -1, -1)
         out = self.pipeline(
-            prompt_embeds=self.encode_texts(prompts, embeddings), negative_prompt_embeds=negative, height=size, width=size,
-            num_inference_steps=steps, guidance_scale=guidance, output_type="np",
+            prompt_embeds=self.encode_texts(prompts, embeddings), negative_prompt_embeds=negative,
+            height=size, width=size, num_inference_steps=steps, guidance_scale=guidance, output_type="np",
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
         )  # fmt: skip
         return [(image * 255).round().astype(np.uint8) for image in out.images]
@@ -225,7 +225,8 @@ def _family(path: Path) -> str:
         ) from error
     if width != 96:
         raise UnsupportedCheckpoint(
-            f"{path.name} has a text encoder of width {width or 'unknown'}; this version reads the miniature (96) only.",
+            f"{path.name} has a text encoder of width {width or 'unknown'}; "
+            "this version reads the miniature (96) only.",
             "Use the WebUI extension for other checkpoints.",
         )
     return "miniature"

@@ -137,8 +137,8 @@ class Making:
         """Writes plain convolutions (batch norms folded in), for cv2.dnn and onnxruntime alike."""
         with replacing(path) as unfinished:
             torch.onnx.export(
-                module.eval(), (torch.zeros(1, 3, side, side),), str(unfinished), input_names=["input"], output_names=outputs,
-                opset_version=17, dynamo=False,
+                module.eval(), (torch.zeros(1, 3, side, side),), str(unfinished),
+                input_names=["input"], output_names=outputs, opset_version=17, dynamo=False,
             )  # fmt: skip
 
     def _save_reader(self, reader: torch.nn.Module, path: Path) -> None:

@@ -115,8 +115,8 @@ def draw_pair(people: tuple[Person, Person], looks: tuple[Look, Look], size: int
 
 
 def _finish(canvas: Floats, people: tuple[Person, ...], look: Look, figures: tuple[_Figure, ...], size: int) -> Drawing:
-    image = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
-    image = _lit(image, look.light)
+    small = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
+    image = _lit(np.asarray(small, np.float32), look.light)
     if look.style == "sketch":
         image = _sketched(image)
     faces = tuple(figure.face(size) for figure in figures)

@@ -31,7 +31,8 @@ class Recogniser(nn.Module):
         self.head = nn.Linear(4 * width * 49, IDENTITY_WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.body(x).flatten(1))
+        vectors: Tensor = self.head(self.body(x).flatten(1))
+        return vectors
 
 
 class Reader(nn.Module):

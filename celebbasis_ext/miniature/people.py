@@ -92,7 +92,7 @@ def pairings() -> tuple[tuple[int, int], ...]:
     while len(pairs) < CELEBRITIES:
         firsts = np.arange(NAMES_PER_COLUMN)
         lasts = rng.permutation(NAMES_PER_COLUMN)
-        fresh = {(int(f), int(l)) for f, l in zip(firsts, lasts, strict=True)}
+        fresh = {(int(first), int(last)) for first, last in zip(firsts, lasts, strict=True)}
         if not fresh & pairs:
             pairs |= fresh
     return tuple(sorted(pairs))

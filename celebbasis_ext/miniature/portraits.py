@@ -71,10 +71,11 @@ def worn(rng: np.random.Generator, image: Image) -> Image:
     out = image.astype(np.float32)
     side = image.shape[0]
     if rng.random() < 0.5:
-        out = cv2.GaussianBlur(out, (0, 0), float(rng.uniform(0.3, 1.2)) * side / 96)
+        out = np.asarray(cv2.GaussianBlur(out, (0, 0), float(rng.uniform(0.3, 1.2)) * side / 96), np.float32)
     if rng.random() < 0.3:
         small = max(24, int(side * rng.uniform(0.4, 0.9)))
-        out = cv2.resize(cv2.resize(out, (small, small), interpolation=cv2.INTER_AREA), (side, side))
+        shrunk = cv2.resize(out, (small, small), interpolation=cv2.INTER_AREA)
+        out = np.asarray(cv2.resize(shrunk, (side, side)), np.float32)
     out = out * rng.uniform(0.9, 1.1) + rng.uniform(-10, 10)
     if rng.random() < 0.5:
         out += rng.normal(0, rng.uniform(0, 8), out.shape)

@@ -54,7 +54,7 @@ class Examination:
         """[16] the judge's traits in eight drawings."""
         rng = np.random.default_rng((23, self.seed))
         looks = [dataclasses.replace(random_look(rng), style="photo") for _ in range(8)]
-        return self.traits([draw(person, look).image for look in looks]).mean(axis=0)
+        return np.asarray(self.traits([draw(person, look).image for look in looks]).mean(axis=0), np.float32)
 
     def traits(self, images: Sequence[Image]) -> Floats:
         traits, _ = self.judge.read(list(images))
@@ -97,7 +97,8 @@ class Examination:
         vae = self.host.pipeline.vae
         pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
         restored = vae.decode(vae.encode(pixels).latent_dist.mean).sample[0]
-        return ((restored.clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0).round().byte().numpy()
+        out: Image = ((restored.clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0).round().byte().numpy()
+        return out
 
     def unseen_names(self) -> dict[str, float]:
         """Combinations of known first and last names that were never taught together."""

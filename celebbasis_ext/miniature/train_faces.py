@@ -117,11 +117,11 @@ def _paste(canvas: Image, picture: Image, x: int, y: int) -> None:
 
 
 def _targets(boxes: Floats, landmarks: Floats) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """For each stride: scores [cells], boxes [cells, 4], landmarks [cells, 10]; faces go to the stride of their size."""
+    """For each stride: scores [cells], boxes [cells, 4], landmarks [cells, 10]; a face's size decides its stride."""
     targets = []
     for stride in STRIDES:
         cells = CANVAS // stride
-        score, box, points = np.zeros((cells, cells)), np.zeros((cells, cells, 4)), np.zeros((cells, cells, 10))
+        score, box, points = (np.zeros((cells, cells, *width), np.float32) for width in ((), (4,), (10,)))
         for face, marks in zip(boxes, landmarks, strict=True):
             size = face[2:] - face[:2]
             if _stride_of(float(size.max())) == stride:

@@ -1,4 +1,4 @@
-"""Trains the miniature's autoencoder: first both halves, then the latents are whitened and the decoder goes on alone."""
+"""Trains the miniature's autoencoder: both halves, then the latents are whitened and the decoder goes on alone."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def whiten(vae: Any, album: Image, pictures: int = 512) -> None:
 
 def _moments(vae: Any, pictures: Image) -> Tensor:
     pixels = torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    mean = vae.encode(pixels).latent_dist.mean
+    mean: Tensor = vae.encode(pixels).latent_dist.mean
     return mean.permute(0, 2, 3, 1).reshape(-1, mean.shape[1])
 
 
