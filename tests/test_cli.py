@@ -152,7 +152,9 @@ def test_ctrl_c_keeps_what_was_learned_and_resume_goes_on(tmp_path: Path) -> Non
     assert sorted(p.name for p in out.iterdir()) == ["anna-cb.resume", "anna-cb.safetensors"]
     stopped = int(load_embedding(out / "anna-cb.safetensors").metadata["celebbasis.steps"])
     assert 40 <= stopped < 400
-    resumed = subprocess.run([*run, str(stopped + 5), "--resume", "--overwrite"], capture_output=True, text=True, check=False)
+    resumed = subprocess.run(
+        [*run, str(stopped + 5), "--resume", "--overwrite"], capture_output=True, text=True, check=False
+    )
     assert resumed.returncode == 0, resumed.stderr
     assert int(load_embedding(out / "anna-cb.safetensors").metadata["celebbasis.steps"]) == stopped + 5
     assert [p.name for p in out.iterdir()] == ["anna-cb.safetensors"]

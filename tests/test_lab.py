@@ -26,7 +26,14 @@ def case(**look: object) -> Case:
 
 def sight(**plain: object) -> Seen:
     """Every plain picture shows what is given; every other picture shows what was asked for."""
-    base = {"background": "white", "hat": "none", "shirt": "blue", "expression": "neutral", "glasses": False, "style": "photo"}
+    base = {
+        "background": "white",
+        "hat": "none",
+        "shirt": "blue",
+        "expression": "neutral",
+        "glasses": False,
+        "style": "photo",
+    }
     asked = [base | {field: value} for _, field, value in OBEDIENCE]
     return Seen(np.ones((len(PROMPTS), 16), np.float32), (*([base | plain] * len(PLAIN)), *asked))
 

@@ -31,7 +31,7 @@ class LookReader:
         best = [x.argmax(1).tolist() for x in logits]
         fields = list(READABLE.items())
         looks = [{field: values[best[k][i]] for k, (field, values) in enumerate(fields)} for i in range(len(images))]
-        return None if traits is None else traits.numpy(), looks
+        return None if traits is None else traits.float().numpy(), looks
 
 
 def _as_input(images: list[Image]) -> torch.Tensor:
