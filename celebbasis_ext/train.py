@@ -48,12 +48,13 @@ class Training:
     ) -> None:  # fmt: skip
         self.denoiser, self.subjects, self.config = denoiser, tuple(subjects), config
         device = denoiser.alphas_cumprod.device
+        self.device_type = device.type
         identities = np.stack([subject.identity for subject in subjects])
         self.coefficients = new_coefficients(basis, config, identities).to(device)
         self.vectors = VectorsFromCoefficients(basis).to(device)
         self.views = [encode_views(denoiser, subject, config) for subject in subjects]
         self.optimiser = torch.optim.Adam(self.coefficients.parameters(), lr=config.learning_rate)
-        self.average = self.coefficients().detach()
+        self.average = self._current().detach()
         self.step = 0
         if state is not None:
             self._load(state)
@@ -86,7 +87,7 @@ class Training:
         self.optimiser.step()
         self.step += 1
         decay = min(self.config.average, self.step / (self.step + 9))
-        self.average = torch.lerp(self.coefficients().detach(), self.average, decay)
+        self.average = torch.lerp(self._current().detach(), self.average, decay)
         return value
 
     def _loss(self) -> Tensor:
@@ -108,8 +109,14 @@ class Training:
         return (weights * (predicted - target).square()).mean()
 
     def _word_vectors(self) -> dict[str, dict[str, Tensor]]:
-        vectors = self.vectors(self.coefficients())
+        vectors = self.vectors(self._current())
         return {s.name: {encoder: v[i] for encoder, v in vectors.items()} for i, s in enumerate(self.subjects)}
+
+    def _current(self) -> Tensor:
+        """[P, T, K] in full precision: autocast would round them, and go on with weights that it remembers."""
+        with torch.autocast(self.device_type, enabled=False):
+            coefficients: Tensor = self.coefficients()
+        return coefficients
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and numbers alone, so that it can be read back with `weights_only`."""

@@ -177,3 +177,14 @@ def test_word_vectors_are_differentiable_and_agree_with_the_plain_formula(basis:
     vectors = VectorsFromCoefficients(basis)(coefficients)["clip_l"]
     assert np.allclose(vectors.detach(), word_vectors(basis, coefficients.detach().numpy())["clip_l"], atol=1e-6)
     assert vectors.requires_grad
+
+
+@pytest.mark.parametrize("learn", ["coefficients", "mapper"])
+def test_autocast_does_not_touch_what_is_learned(basis: CelebBasis, learn: str) -> None:
+    config = dataclasses.replace(CONFIG, learn=learn)  # type: ignore[arg-type]
+    with torch.autocast("cpu", torch.bfloat16):
+        training = Training(TinyDenoiser(), basis, [make_subject()], config)
+        start = training.stored()
+        steps = [done.coefficients for done in training]
+    assert training.coefficients().dtype == torch.float32
+    assert all(np.abs(after - before).max() > 0 for before, after in zip([start, *steps], steps, strict=False))

@@ -23,7 +23,7 @@ def _precision(name: str) -> Iterator[None]:
     """bf16 halves the time on processors that multiply it natively; fp32 is the default everywhere else."""
     import torch
 
-    with torch.autocast("cpu", torch.bfloat16, enabled=name == "bf16"):
+    with torch.autocast("cpu", torch.bfloat16, enabled=name == "bf16", cache_enabled=False):
         yield
 
 
