@@ -147,13 +147,13 @@ class TrainConfig:
     """
 
     steps: int = 100
-    batch: int = 4
-    learning_rate: float = 2e-2
+    batch: int = 8
+    learning_rate: float = 4e-2
     decay: bool = True
-    learn: Literal["coefficients", "mapper"] = "mapper"
+    learn: Literal["coefficients", "mapper"] = "coefficients"
     radius: Radius = "celebrities"
     components: int | None = None
-    whiten: bool = False
+    whiten: bool = True
     average: float = 0.9
     face_mask: bool = True
     background_weight: float = 0.1
