@@ -64,6 +64,7 @@ def _add_train(commands: Any) -> None:
     )
     train.add_argument("--face", type=int, metavar="N", help="which face, from the left, where a photo shows several")
     train.add_argument("--describe", nargs="+", metavar="WORDS", help="what is in each photo beside the person")
+    train.add_argument("--describer", choices=("tagger", "clip", "none"), default="tagger", help="who says it otherwise")
     train.add_argument("--overwrite", action="store_true", help="replace existing embeddings of these names")
     train.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     train.add_argument("--pictures", type=int, default=4, metavar="N", help="pictures to score at the end (default: 4)")
@@ -133,13 +134,26 @@ def _train(options: argparse.Namespace) -> int:
     order = Order(
         photos, tuple(options.name), config_from(options), options.face, descriptions, options.overwrite, options.resume
     )
-    workshop = open_workshop(options.out)
+    workshop = _with_describer(open_workshop(options.out), options.describer)
     saved = run(workshop, order)
     for embedding, path in zip(saved.embeddings, saved.paths, strict=True):
         print(f"{embedding.name}: {path}")
     if options.pictures and saved.finished:
         _score(workshop, order, saved, options.pictures)
     return 0 if saved.finished else INTERRUPTED
+
+
+def _with_describer(workshop: Workshop, name: str) -> Workshop:
+    """The workshop with another describer: CLIP for real photos, or none; the tagger is the miniature's own."""
+    if name == "clip":
+        from celebbasis_ext.describe_clip import OpenClipDescriber
+
+        return dataclasses.replace(workshop, describer=OpenClipDescriber())
+    if name == "none":
+        from celebbasis_ext.describe import NoWords
+
+        return dataclasses.replace(workshop, describer=NoWords())
+    return workshop
 
 
 def _phrases(words: str) -> tuple[str, ...]:

@@ -61,6 +61,13 @@ def test_the_words_for_the_photo_can_be_given(tmp_path: Path, capsys: pytest.Cap
     assert "blue background, in a red shirt" in capsys.readouterr().out
 
 
+def test_nothing_is_said_where_that_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["train", portrait(tmp_path), "--name", "a-cb", "--out", str(tmp_path), "--describer", "none", *FAST]
+    assert main(command) == 0
+    assert "nothing said" in capsys.readouterr().out
+    assert load_embedding(tmp_path / "a-cb.safetensors").metadata["celebbasis.describer"] == '"none"'
+
+
 def bad_inputs(tmp_path: Path) -> dict[str, tuple[list[str], str]]:
     blank, text, pair = tmp_path / "blank.png", tmp_path / "text.png", tmp_path / "pair.png"
     Pillow.fromarray(np.full((200, 200, 3), 120, np.uint8)).save(blank)

@@ -71,8 +71,8 @@ def textual_inversion(
     full = budget() // 4
     for start, mean in _starts(basis, host).items():
         config = TrainConfig(
-            steps=full, batch=4, learning_rate=5e-3, decay=False, learn="coefficients", radius="free", whiten=False, average=0.0,
-            face_mask=False, explain=False, templates="plain", views=2, zoom=0.0, flip=True, seed=seed,
+            steps=full, batch=4, learning_rate=5e-3, decay=False, learn="coefficients", radius="free", whiten=False,
+            average=0.0, face_mask=False, explain=False, templates="plain", views=2, zoom=0.0, flip=True, seed=seed,
         )  # fmt: skip
         names = {full // 2: f"textual_inversion from {start}, early", full: f"textual_inversion from {start}, full"}
         yield from _stops(denoiser, _free_basis(basis, mean), subject, config, names)
