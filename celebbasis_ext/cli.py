@@ -64,7 +64,7 @@ def _add_train(commands: Any) -> None:
     )
     train.add_argument("--face", type=int, metavar="N", help="which face, from the left, where a photo shows several")
     train.add_argument("--describe", nargs="+", metavar="WORDS", help="what is in each photo beside the person")
-    train.add_argument("--describer", choices=("tagger", "clip", "none"), default="tagger", help="who says it otherwise")
+    train.add_argument("--describer", choices=("tagger", "clip", "none"), default="tagger", help="who else says it")
     train.add_argument("--overwrite", action="store_true", help="replace existing embeddings of these names")
     train.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     train.add_argument("--pictures", type=int, default=4, metavar="N", help="pictures to score at the end (default: 4)")
