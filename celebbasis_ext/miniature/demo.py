@@ -15,7 +15,7 @@ from celebbasis_ext.evaluate.sheets import SheetRow, contact_sheet, save_png
 from celebbasis_ext.faces.base import find_face
 from celebbasis_ext.files.embedding import load_embedding
 from celebbasis_ext.jobs import Order, add_scores
-from celebbasis_ext.miniature.drawing import draw, random_look
+from celebbasis_ext.miniature.drawing import Look, draw, random_look
 from celebbasis_ext.miniature.people import celebrities, strangers
 from celebbasis_ext.miniature.workshop import open_workshop
 from celebbasis_ext.types import Embedding, Image, Saved, Scores
@@ -90,7 +90,7 @@ def _pictures(workshop: Workshop, name: str, embeddings: Sequence[Embedding]) ->
 def _own_identity(workshop: Workshop, name: str) -> np.ndarray:
     """The identity vector of a celebrity's drawing, to compare the generated pictures with."""
     person = next(p for p in celebrities() if p.name == name)
-    drawing = draw(person, random_look(np.random.default_rng(11))).image
+    drawing = draw(person, Look()).image
     return find_face(workshop.faces, drawing).identity
 
 
@@ -106,8 +106,9 @@ def _sheet(portrait: Image, rows: Sequence[Shown]) -> Image:
 def _footer(rows: Sequence[Shown]) -> list[str]:
     own, known, impostor = (row.scores for row in rows)
     return [
-        f"Likeness to the portrait (cosine of identity vectors): {own.likeness:.2f}; "
-        f"a known celebrity to their own drawing: {known.likeness:.2f}; an impostor: {impostor.likeness:.2f}.",
+        f"likeness to the portrait (cosine of identity vectors): {own.likeness:.2f}",
+        f"a known celebrity to their own drawing: {known.likeness:.2f}",
+        f"an impostor to the portrait: {impostor.likeness:.2f}",
     ]
 
 
