@@ -125,12 +125,13 @@ def config_from(options: argparse.Namespace) -> TrainConfig:
 
 
 def _train(options: argparse.Namespace) -> int:
+    from celebbasis_ext.describe import GivenWords
     from celebbasis_ext.files.photo import read_photo
     from celebbasis_ext.jobs import Order
     from celebbasis_ext.miniature.workshop import open_workshop
 
     photos = tuple(read_photo(path) for path in options.photos)
-    descriptions = tuple(_phrases(words) for words in options.describe or ())
+    descriptions = tuple(GivenWords(words).phrases for words in options.describe or ())
     order = Order(
         photos, tuple(options.name), config_from(options), options.face, descriptions, options.overwrite, options.resume
     )
@@ -154,10 +155,6 @@ def _with_describer(workshop: Workshop, name: str) -> Workshop:
 
         return dataclasses.replace(workshop, describer=NoWords())
     return workshop
-
-
-def _phrases(words: str) -> tuple[str, ...]:
-    return tuple(phrase.strip() for phrase in words.split(",") if phrase.strip())
 
 
 def run(workshop: Workshop, order: Order) -> Saved:

@@ -18,6 +18,7 @@ from celebbasis_ext.miniature.people import celebrities
 from celebbasis_ext.miniature.progress import Training
 from celebbasis_ext.miniature.train_text import Words
 from celebbasis_ext.miniature.world import Scene, scene
+from celebbasis_ext.schedule import add_noise
 
 EMPTY_RATE = 0.1
 MIN_SNR_GAMMA = 5.0
@@ -124,9 +125,8 @@ def train_unet(
 def _loss(unet: Any, x_0: Tensor, states: Tensor, alpha_bar: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """The weighted loss, and the plain mean squared error to log."""
     timesteps = spread_timesteps(rng, len(x_0))
-    a = alpha_bar[timesteps].view(-1, 1, 1, 1)
     noise = torch.randn(x_0.shape, generator=rng)
-    x_t = (a.sqrt() * x_0 + (1 - a).sqrt() * noise).contiguous(memory_format=torch.channels_last)
+    x_t = add_noise(x_0, noise, alpha_bar[timesteps]).contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
         predicted = unet(x_t, timesteps, states).sample
     error = (predicted.float() - noise).square().mean((1, 2, 3))
