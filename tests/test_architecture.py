@@ -239,7 +239,7 @@ def test_diffusers_stands_only_in_the_standalone_host_and_the_miniature() -> Non
 
 def test_the_command_line_starts_without_heavy_packages() -> None:
     if importlib.util.find_spec(f"{PACKAGE}.cli") is None:
-        pytest.skip("there is no cli.py yet")
+        pytest.skip("there is no command line yet")
     code = f"import sys, {PACKAGE}.cli; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

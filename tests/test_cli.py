@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from celebbasis_ext.cli import config_from, main, parser
+from celebbasis_ext.cli import main, parser
+from celebbasis_ext.cli.options import config_from
 from celebbasis_ext.files.embedding import load_embedding
 from celebbasis_ext.miniature.drawing import Look, draw, draw_pair
 from celebbasis_ext.miniature.people import strangers

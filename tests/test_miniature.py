@@ -83,7 +83,7 @@ def test_a_stranger_is_inserted_from_one_portrait(workshop: Workshop, examinatio
 
 
 def test_the_demo_writes_everything_that_it_promises(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from celebbasis_ext.cli import run
+    from celebbasis_ext.cli.progress import run
 
     run_demo(tmp_path, 1, run)
     printed = capsys.readouterr().out

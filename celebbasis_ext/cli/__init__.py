@@ -1,0 +1,43 @@
+"""The command line: thin doors to `jobs`, one module for each command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from celebbasis_ext import __version__
+from celebbasis_ext.cli import demo, lab, miniature, names, train
+from celebbasis_ext.cli.exit import BAD_INPUT, INTERRUPTED
+from celebbasis_ext.errors import CelebBasisError
+
+COMMANDS = (train, demo, names, lab, miniature)
+"""Each has `add(commands)`, which adds its parser and sets its `command`."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns the exit status: 0 done, 2 bad input, 130 interrupted."""
+    options = parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except CelebBasisError as error:
+        if options.debug:
+            raise
+        print(f"celebbasis: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("celebbasis: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="celebbasis", description="One photo of a face becomes a word for Stable Diffusion."
+    )
+    top.add_argument("--version", action="version", version=f"celebbasis {__version__}")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add(commands)
+    for added in commands.choices.values():
+        added.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return top
