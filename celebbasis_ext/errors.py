@@ -70,3 +70,7 @@ class InvalidSettings(CelebBasisError):
 
 class TrainingDiverged(CelebBasisError):
     """The loss is no longer a number."""
+
+
+class OutOfMemory(CelebBasisError):
+    """The graphics card or the computer has no memory left."""

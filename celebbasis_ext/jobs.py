@@ -23,6 +23,7 @@ from celebbasis_ext.faces.base import FaceBackend, find_face
 from celebbasis_ext.files.atomic import replacing
 from celebbasis_ext.files.embedding import check_free, load_embedding, pack_metadata, save_embedding
 from celebbasis_ext.files.folders import cache_dir
+from celebbasis_ext.memory import out_of_memory_explained
 from celebbasis_ext.names import NameReport, select_names
 from celebbasis_ext.types import (
     CelebBasis,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from celebbasis_ext.hosts.base import Host
 
 RESUME_SUFFIX = ".resume"
+_LESS_MEMORY = "Close other programs, or train with a smaller batch or a lower resolution."
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def train_people(workshop: Workshop, order: Order, stop: Callable[[], bool] = la
     resume_path = _resume_path(workshop, order)
     state = _read_state(resume_path, order, basis) if order.resume else None
     yield Prepared(subjects)
-    with workshop.host.training() as denoiser:
+    with out_of_memory_explained(_LESS_MEMORY), workshop.host.training() as denoiser:
         training = Training(denoiser, basis, subjects, order.config, state)
         try:
             for done in training:

@@ -17,7 +17,7 @@ from celebbasis_ext.coefficients import VectorsFromCoefficients, new_coefficient
 from celebbasis_ext.dataset import encode_views, pick_views
 from celebbasis_ext.errors import TrainingDiverged
 from celebbasis_ext.prompts import training_prompt
-from celebbasis_ext.schedule import add_noise, training_target
+from celebbasis_ext.schedule import add_noise, loss_weight, training_target
 from celebbasis_ext.types import CelebBasis, Floats, StepDone, Subject, TrainConfig
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class Training:
         self.views = [encode_views(denoiser, subject, config) for subject in subjects]
         self.optimiser = torch.optim.Adam(self.coefficients.parameters(), lr=config.learning_rate)
         self.average = self._current().detach()
+        self.spread = torch.from_numpy(basis.explained_variance[:, : self.average.shape[-1]]).sqrt().to(device)
         self.step = 0
         if state is not None:
             self._load(state)
@@ -106,7 +107,19 @@ class Training:
         conditioning = self.denoiser.encode_prompt(prompts, self._word_vectors())
         predicted = self.denoiser.predict(add_noise(x_0, noise, alpha_bar), timesteps, conditioning)
         target = training_target(self.denoiser.prediction_type, x_0, noise, alpha_bar)
-        return (weights * (predicted - target).square()).mean()
+        weights = weights * self._timestep_weights(alpha_bar)
+        return (weights * (predicted - target).square()).mean() + self._prior()
+
+    def _timestep_weights(self, alpha_bar: Tensor) -> Tensor:
+        """[b, 1, 1, 1]."""
+        weighting = self.config.weighting
+        return loss_weight(weighting, self.denoiser.prediction_type, alpha_bar)[:, None, None, None]
+
+    def _prior(self) -> Tensor:
+        """How far the people are from all celebrities' mean, in the celebrities' own spreads, squared."""
+        if not self.config.prior:
+            return self.average.new_zeros(())
+        return self.config.prior * (self._current() / self.spread).square().mean()
 
     def _word_vectors(self) -> dict[str, dict[str, Tensor]]:
         vectors = self.vectors(self._current())

@@ -163,6 +163,8 @@ class TrainConfig:
     zoom: float = 0.04
     flip: bool = True
     seed: int = 0
+    weighting: Literal["epsilon", "v_prediction"] = "epsilon"
+    prior: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -166,3 +167,23 @@ def test_ctrl_c_keeps_what_was_learned_and_resume_goes_on(tmp_path: Path) -> Non
     assert resumed.returncode == 0, resumed.stderr
     assert int(load_embedding(out / "anna-cb.safetensors").metadata["celebbasis.steps"]) == stopped + 5
     assert [p.name for p in out.iterdir()] == ["anna-cb.safetensors"]
+
+
+@pytest.mark.parametrize("phase", ["loading", "scoring"])
+def test_ctrl_c_outside_of_training_ends_at_once_and_quietly(tmp_path: Path, phase: str) -> None:
+    out = tmp_path / "out"
+    command = ["train", portrait(tmp_path), "--name", "anna-cb", "--out", str(out), *FAST[:-1], "400"]
+    run = [sys.executable, "-u", "-m", "celebbasis_ext.cli", *command]
+    with subprocess.Popen(run, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        if phase == "loading":
+            time.sleep(1.5)
+        else:
+            while "anna-cb.safetensors" not in process.stdout.readline():
+                assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert complaints.endswith("celebbasis: interrupted\n") and "Traceback" not in complaints
+    left = sorted(p.name for p in out.iterdir()) if out.exists() else []
+    assert left == ([] if phase == "loading" else ["anna-cb.safetensors"])

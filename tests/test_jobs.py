@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from celebbasis_ext.basis import word_vectors
 from celebbasis_ext.describe import GivenWords
-from celebbasis_ext.errors import InvalidName, InvalidSettings, NameTaken, NoFaceFound, TooFewNames
+from celebbasis_ext.errors import InvalidName, InvalidSettings, NameTaken, NoFaceFound, OutOfMemory, TooFewNames
 from celebbasis_ext.files.embedding import load_embedding, stored_coefficients
 from celebbasis_ext.jobs import Order, Workshop, basis_of, train_people
+from celebbasis_ext.memory import is_out_of_memory
 from celebbasis_ext.types import (
     Checkpoint,
     Embedding,
@@ -208,3 +211,42 @@ def test_a_taken_name_is_found_before_any_work(workshop: Workshop) -> None:
 def test_too_few_names(workshop: Workshop) -> None:
     with pytest.raises(TooFewNames):
         list(train_people(dataclasses.replace(workshop, names=NAMES[:2]), order()))
+
+
+class Greedy(TinyDenoiser):
+    """Wants more memory than any computer has, from the third step on."""
+
+    steps = 0
+
+    def predict(self, x_t: Tensor, timesteps: Tensor, conditioning: Tensor) -> Tensor:
+        self.steps += 1
+        if self.steps > 3:
+            torch.empty(1 << 50)
+        return super().predict(x_t, timesteps, conditioning)
+
+
+def test_out_of_memory_says_so_and_leaves_a_run_to_resume(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = workshop.host
+    monkeypatch.setattr(host, "training", lambda: nullcontext(Greedy()))
+    events: list[Event] = []
+    with pytest.raises(OutOfMemory, match="not enough memory") as caught:
+        events.extend(train_people(workshop, order()))
+    assert "smaller batch" in caught.value.hint
+    assert files(workshop) == ["anna-cb.resume"]
+    monkeypatch.undo()
+    *_, saved = train_people(workshop, order(resume=True))
+    assert isinstance(saved, Saved) and saved.finished
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+    ],
+)
+def test_what_counts_as_out_of_memory(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) is expected

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from celebbasis_ext.types import Prepared, Saved, StepDone
@@ -15,16 +13,21 @@ if TYPE_CHECKING:
 
 
 def run(workshop: Workshop, order: Order) -> Saved:
-    """Runs an order with a progress bar; the first Ctrl-C ends it after the step, and keeps what was learned."""
+    """Runs an order with a progress bar.
+
+    Once training has begun the first Ctrl-C ends it after the step and keeps what was learned. Before that, and
+    the second time, it interrupts at once.
+    """
     from celebbasis_ext.jobs import train_people
 
     saved = None
-    with _stop_on_interrupt() as stop:
-        for event in train_people(workshop, order, stop):
+    with _Interrupt() as interrupt:
+        for event in train_people(workshop, order, lambda: interrupt.pressed):
             if isinstance(event, Prepared):
                 for subject in event.subjects:
                     print(f"{subject.name}: face found; beside it: {', '.join(subject.description) or 'nothing said'}")
             elif isinstance(event, StepDone):
+                interrupt.patient = True
                 _show_progress(event)
             else:
                 saved = event
@@ -46,19 +49,20 @@ def _show_progress(done: StepDone) -> None:
     print(("\r" if terminal else "") + text, end=end, file=sys.stderr, flush=True)
 
 
-@contextmanager
-def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """Yields a question: was Ctrl-C pressed? The second time it interrupts at once."""
-    pressed = False
+class _Interrupt:
+    """Ctrl-C while it is entered: at once, or where it is `patient` the first time only noted in `pressed`."""
 
-    def note(number: int, frame: object) -> None:
-        nonlocal pressed
-        if pressed:
+    def __init__(self) -> None:
+        self.patient = self.pressed = False
+
+    def __enter__(self) -> _Interrupt:
+        self._before = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _note(self, number: int, frame: object) -> None:
+        if self.pressed or not self.patient:
             raise KeyboardInterrupt
-        pressed = True
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
+        self.pressed = True

@@ -1,6 +1,6 @@
 """Makes the miniature from its seed: `python -m celebbasis_ext.miniature --work FOLDER [STAGE ...]`.
 
-Stages, in order: album, text, vae, latents, unet, decoder, recogniser, detector, tagger, judge, export, report. Each
+Stages, in order: album, text, vae, latents, unet, decoder, export, recogniser, detector, tagger, judge, report. Each
 goes on where it was interrupted. On two cores: see the seconds in `assets/training-log.json`.
 """
 
@@ -23,6 +23,7 @@ from celebbasis_ext.miniature.captions import WORDS
 from celebbasis_ext.miniature.export import save_checkpoint
 from celebbasis_ext.miniature.nets import ExportedDetector
 from celebbasis_ext.miniature.people import FIRST_NAMES, LAST_NAMES
+from celebbasis_ext.miniature.train_vae import through_vae
 from celebbasis_ext.miniature.workshop import ASSETS, Assets
 
 PICTURES = 30_000
@@ -65,23 +66,6 @@ class Making:
     def decoder(self) -> None:
         train_vae.train_decoder(self.work, open_album(self._albums()[0]), self._vae(self._whitened), self.steps or 2600)
 
-    def recogniser(self) -> None:
-        self._export_onnx(
-            train_faces.train_recogniser(self.work, 71, self.steps or 1000), self.assets.recogniser, 112, ["identity"]
-        )
-
-    def detector(self) -> None:
-        detector = ExportedDetector(train_faces.train_detector(self.work, 81, self.steps or 500))
-        self._export_onnx(detector, self.assets.detector, 320, list(ExportedDetector.NAMES))
-
-    def tagger(self) -> None:
-        self._save_reader(
-            train_faces.train_reader(self.work, "tagger", 61, self.steps or 700, False), self.assets.tagger
-        )
-
-    def judge(self) -> None:
-        self._save_reader(train_faces.train_reader(self.work, "judge", 51, self.steps or 1200, True), self.assets.judge)
-
     def export(self) -> None:
         """The checkpoint as people download it; token rows that no caption uses become zeros."""
         text_encoder, unet = self._text_encoder(), train_unet.new_unet()
@@ -94,6 +78,25 @@ class Making:
         }
         save_checkpoint(self.assets.checkpoint, unet, vae, text_encoder, metadata)
         self._write_log()
+
+    def recogniser(self) -> None:
+        self._export_onnx(
+            train_faces.train_recogniser(self.work, 71, self.steps or 1000), self.assets.recogniser, 112, ["identity"]
+        )
+
+    def detector(self) -> None:
+        detector = ExportedDetector(train_faces.train_detector(self.work, 81, self.steps or 500))
+        self._export_onnx(detector, self.assets.detector, 320, list(ExportedDetector.NAMES))
+
+    def tagger(self) -> None:
+        self._save_reader(train_faces.train_tagger(self.work, 61, self.steps or 700), self.assets.tagger)
+
+    def judge(self) -> None:
+        from celebbasis_ext.hosts.standalone import StandaloneHost
+
+        vae = StandaloneHost.load(self.assets.checkpoint, self.work).pipeline.vae
+        judge = train_faces.train_judge(self.work, 51, self.steps or 4000, lambda images: through_vae(vae, images))
+        self._save_reader(judge, self.assets.judge)
 
     def report(self) -> None:
         from celebbasis_ext.miniature.report import write_report

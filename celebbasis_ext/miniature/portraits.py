@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,13 +58,28 @@ def draw_portraits(people: int, seed: int) -> Portraits:
 
 def load_portraits(folder: Path, people: int, seed: int) -> Portraits:
     """As `draw_portraits`, kept on disk."""
-    path = folder / f"portraits-{seed}-{people}.npz"
+    arrays = _kept(folder / f"portraits-{seed}-{people}.npz", lambda: vars(draw_portraits(people, seed)))
+    return Portraits(**arrays)
+
+
+def load_restored(folder: Path, people: int, seed: int, restore: Callable[[Image], Image]) -> Image:
+    """[2n, 96, 96, 3] the same portraits as they come back from the autoencoder, kept on disk."""
+    portraits = load_portraits(folder, people, seed)
+
+    def restored() -> dict[str, Image]:
+        parts = np.array_split(portraits.images, max(1, len(portraits.images) // 50))
+        return {"images": np.concatenate([restore(part) for part in parts])}
+
+    return _kept(folder / f"restored-{seed}-{people}.npz", restored)["images"]
+
+
+def _kept(path: Path, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     if not path.exists():
         unfinished = path.with_suffix(".part.npz")
-        np.savez(unfinished, **vars(draw_portraits(people, seed)))
+        np.savez(unfinished, **make())
         unfinished.replace(path)
     with np.load(path) as arrays:
-        return Portraits(**{name: arrays[name] for name in arrays.files})
+        return {name: arrays[name] for name in arrays.files}
 
 
 def worn(rng: np.random.Generator, image: Image) -> Image:

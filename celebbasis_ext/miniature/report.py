@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from celebbasis_ext.files.atomic import replacing
 from celebbasis_ext.miniature.captions import background_words
 from celebbasis_ext.miniature.drawing import BACKGROUNDS, COLOURS, EXPRESSIONS, Look, draw, random_look
 from celebbasis_ext.miniature.people import NAMES_PER_COLUMN, Person, celebrities, pairings, person_of, strangers
+from celebbasis_ext.miniature.train_vae import through_vae
 from celebbasis_ext.miniature.workshop import Assets, open_judge, open_workshop
 from celebbasis_ext.types import Floats, Image
 
@@ -90,15 +90,8 @@ class Examination:
         drawn = [
             [draw(p, dataclasses.replace(random_look(rng), style="photo")).image for _ in range(2)] for p in self.people
         ]
-        return self.likeness([[self._through_vae(image) for image in own] for own in drawn], self.references)
-
-    @torch.no_grad()
-    def _through_vae(self, image: Image) -> Image:
         vae = self.host.pipeline.vae
-        pixels = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
-        restored = vae.decode(vae.encode(pixels).latent_dist.mean).sample[0]
-        out: Image = ((restored.clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0).round().byte().numpy()
-        return out
+        return self.likeness([list(through_vae(vae, np.stack(own))) for own in drawn], self.references)
 
     def unseen_names(self) -> dict[str, float]:
         """Combinations of known first and last names that were never taught together."""

@@ -20,7 +20,7 @@ class LookReader:
         from safetensors.torch import load_file
 
         state = load_file(path)
-        self.reader = Reader(identity="identity.weight" in state)
+        self.reader = Reader(width=len(state["body.0.0.weight"]), identity="identity.weight" in state)
         self.reader.load_state_dict({key: value.float() for key, value in state.items()})
         self.reader.eval()
 

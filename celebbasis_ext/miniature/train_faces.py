@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,7 @@ from celebbasis_ext.faces.align import align_matrix
 from celebbasis_ext.miniature.nets import STRIDES, Detector, Reader, Recogniser, contrastive_loss
 from celebbasis_ext.miniature.optimiser import MuonAdam
 from celebbasis_ext.miniature.people import TRAITS
-from celebbasis_ext.miniature.portraits import Portraits, load_portraits, worn
+from celebbasis_ext.miniature.portraits import Portraits, load_portraits, load_restored, worn
 from celebbasis_ext.miniature.progress import Training
 from celebbasis_ext.types import Floats, Image
 
@@ -31,17 +32,37 @@ def _trainer(folder: Path, name: str, module: nn.Module, steps: int) -> Training
     return Training(folder, name, module, MuonAdam(module, lr=0.01, adam_lr=2e-3, adam_names=("head",)), steps)
 
 
-def train_reader(folder: Path, name: str, seed: int, steps: int, identity: bool, batch: int = 64) -> Reader:
-    """The judge (with identity) and the tagger (without): different strangers, different weights."""
+def train_tagger(folder: Path, seed: int, steps: int) -> Reader:
+    """Reads looks from drawings."""
     torch.manual_seed(seed)
-    reader = Reader(identity=identity)
     portraits = load_portraits(folder, 6000, seed)
+    return _train_reader(folder, "tagger", Reader(identity=False), portraits, (portraits.images,), seed, steps)
+
+
+def train_judge(folder: Path, seed: int, steps: int, restore: Callable[[Image], Image]) -> Reader:
+    """Reads looks and identities, from drawings and from what the autoencoder makes of them.
+
+    Strangers and weights of its own; it shares nothing with tagger and recogniser.
+    """
+    torch.manual_seed(seed)
+    people = 12_000
+    portraits = load_portraits(folder, people, seed)
+    restored = load_restored(folder, people, seed, restore)
+    reader = Reader(width=32, identity=True)
+    return _train_reader(folder, "judge", reader, portraits, (portraits.images, restored), seed, steps)
+
+
+def _train_reader(
+    folder: Path, name: str, reader: Reader, portraits: Portraits, versions: Sequence[Image], seed: int, steps: int
+) -> Reader:
+    """Trains on any version of each portrait; the versions show the same people in the same looks."""
     training, rng = _trainer(folder, name, reader, steps), np.random.default_rng(seed)
     while not training.done:
-        chosen = rng.integers(len(portraits.images), size=batch)
-        pictures = as_input([worn(rng, _shifted(rng, portraits.images[i])) for i in chosen])
+        chosen = rng.integers(len(portraits.images), size=64)
+        which = rng.integers(len(versions), size=len(chosen))
+        pictures = [worn(rng, _shifted(rng, versions[v][i])) for v, i in zip(which, chosen, strict=True)]
         with torch.autocast("cpu", torch.bfloat16):
-            traits, logits = reader(pictures)
+            traits, logits = reader(as_input(pictures))
         classes = torch.from_numpy(portraits.classes[chosen])
         loss = torch.stack([F.cross_entropy(x.float(), classes[:, i]) for i, x in enumerate(logits)]).sum()
         rmse = 0.0
@@ -52,6 +73,8 @@ def train_reader(folder: Path, name: str, seed: int, steps: int, identity: bool,
         training.update()
         if training.step % 100 == 0:
             training.log(loss=loss.item(), rmse=rmse)
+        if training.step % 500 == 0:
+            training.save()
     training.save()
     return reader.eval()
 
