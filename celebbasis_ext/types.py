@@ -128,7 +128,8 @@ class TrainConfig:
     Attributes:
         steps: Optimiser steps; more fits the photo more closely and lets more of it leak.
         batch: Noisy views per person and step.
-        learning_rate: Of Adam.
+        optimiser: "matrix" (`optimiser.py`), or "adam", which scales the coefficients one by one; a mapper takes Adam.
+        learning_rate: Of the optimiser, in the celebrities' mean distance from their centre.
         decay: Lower the learning rate as a cosine to a tenth; else it is constant.
         learn: "coefficients" directly, or through the paper's face "mapper".
         radius: Of the sphere on which each token's coefficients lie: 1 ("unit", the paper), the celebrities' own
@@ -148,7 +149,8 @@ class TrainConfig:
 
     steps: int = 100
     batch: int = 8
-    learning_rate: float = 4e-2
+    optimiser: Literal["matrix", "adam"] = "matrix"
+    learning_rate: float = 5e-2
     decay: bool = True
     learn: Literal["coefficients", "mapper"] = "coefficients"
     radius: Radius = "celebrities"
@@ -163,8 +165,6 @@ class TrainConfig:
     zoom: float = 0.04
     flip: bool = True
     seed: int = 0
-    weighting: Literal["epsilon", "v_prediction"] = "epsilon"
-    prior: float = 0.0
 
 
 @dataclass(frozen=True)
