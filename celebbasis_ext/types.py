@@ -148,7 +148,7 @@ class TrainConfig:
     """
 
     steps: int = 100
-    batch: int = 8
+    batch: int = 4
     optimiser: Literal["matrix", "adam"] = "matrix"
     learning_rate: float = 5e-2
     decay: bool = True
