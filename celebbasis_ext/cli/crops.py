@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from celebbasis_ext.errors import InvalidSettings
+
 if TYPE_CHECKING:
     from celebbasis_ext.types import Image, Subject
 
@@ -21,15 +23,20 @@ def save_crops(subject: Subject, folder: Path) -> tuple[Path, ...]:
         `NAME.crop.png`, where the subject has a crop, and `NAME.square.png`.
 
     Raises:
-        OSError: The folder cannot be written to.
+        InvalidSettings: The folder cannot be written to.
     """
     from celebbasis_ext.evaluate.sheets import save_png
 
     pictures = {f"{subject.name}.square.png": masked(subject)}
     if subject.crop is not None:
         pictures = {f"{subject.name}.crop.png": subject.crop} | pictures
-    for name, picture in pictures.items():
-        save_png(picture, folder / name)
+    try:
+        for name, picture in pictures.items():
+            save_png(picture, folder / name)
+    except OSError as error:
+        raise InvalidSettings(
+            f"The crops of {subject.name} cannot be written to {folder}: {error.strerror}.", "Name another folder."
+        ) from error
     return tuple(folder / name for name in pictures)
 
 

@@ -78,9 +78,7 @@ def _faces(options: argparse.Namespace) -> int:
     return 0
 
 
-def _numbered(
-    backend: FaceBackend, photo: Image, faces: Sequence[Face], resolution: int
-) -> tuple[FoundFace, ...]:
+def _numbered(backend: FaceBackend, photo: Image, faces: Sequence[Face], resolution: int) -> tuple[FoundFace, ...]:
     from celebbasis_ext.faces.base import aligned, numbered
     from celebbasis_ext.faces.quality import measure, photo_warnings
 
@@ -108,8 +106,9 @@ def _show(path: Path, passers_by: int, numbered: Sequence[FoundFace]) -> None:
     for row in numbered:
         quality = row.quality
         print(
-            f"  {row.number}: {quality.size:.0f} pixels high, brightness {quality.brightness:.0f}, sharpness "
-            f"{quality.sharpness:.2f}, turned {quality.yaw:+.0f}°, tilted {quality.tilt:+.0f}°, sure {quality.score:.2f}"
+            f"  {row.number}: {quality.size:.0f} pixels high, brightness {quality.brightness:.0f}, "
+            f"sharpness {quality.sharpness:.2f}, turned {quality.yaw:.0f}, tilted {quality.tilt:.0f} degrees, "
+            f"confidence {quality.score:.2f}"
         )
         for warning in row.warnings:
             print(f"     {warning.sentence}")
@@ -144,15 +143,15 @@ def numbering(backend: FaceBackend, paths: Sequence[Path], photos: Sequence[Imag
     try:
         yield
     except SeveralFaces as error:
-        sheets = list(_write_sheets(backend, paths, photos, out))
-        raise SeveralFaces(
-            error.message, f"Choose with --face N or --face largest; the numbers are in {', '.join(sheets)}."
-        ) from error
+        try:
+            sheets = list(_write_sheets(backend, paths, photos, out))
+        except OSError:  # A folder that cannot be written to is the smaller trouble.
+            raise error from None
+        hint = f"Choose with --face N or --face largest; the numbers are in {', '.join(sheets)}."
+        raise SeveralFaces(error.message, hint) from error
 
 
-def _write_sheets(
-    backend: FaceBackend, paths: Sequence[Path], photos: Sequence[Image], out: Path
-) -> Iterator[str]:
+def _write_sheets(backend: FaceBackend, paths: Sequence[Path], photos: Sequence[Image], out: Path) -> Iterator[str]:
     from celebbasis_ext.evaluate.face_sheet import face_sheet
     from celebbasis_ext.evaluate.sheets import save_png
     from celebbasis_ext.faces.base import numbered

@@ -61,8 +61,8 @@ def faces_from(options: argparse.Namespace) -> FaceBackend:
     return default_faces(options.faces, TransferBar(), options.offline, options.face_pack, options.webui)
 
 
-def face_number(text: str) -> int | Literal["largest"]:
-    """The value of `--face`."""
+def face_choice(text: str) -> int | Literal["largest"]:
+    """What `--face` takes: a number or "largest"; argparse names this function where it is neither."""
     return "largest" if text == "largest" else int(text)
 
 

@@ -1,7 +1,8 @@
 """How good a photo of a face is: measured numbers, and warnings that say what to change.
 
-Nothing is refused here. Every limit is where the recogniser begins to lose the person, or the photo gives clearly less than
-the checkpoint can draw, as `benchmarks/photo_quality.py` measures it; figures: `benchmarks/results/photo_quality.json`.
+Nothing is refused here. Every limit is where the recogniser begins to lose the person, or where the photo gives clearly
+less than the checkpoint can draw. `benchmarks/photo_quality.py` measures it; the figures that are named here stand in
+`benchmarks/results/photo_quality.json`, cosines being those of a worsened portrait and the same one untouched.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from celebbasis_ext.faces.align import CROP
 from celebbasis_ext.types import AlignedFace, Floats, PhotoWarning
 
 DARK: Final = 40.0
-"""Mean luma; the mean cosine to the photo itself is 0.93 at 54 and 0.87 at 27."""
+"""Mean luma; the mean cosine is 0.93 at 54 and 0.87 at 27."""
 
 OVEREXPOSED: Final = 0.12
 """Share of white; the mean cosine is 0.93 at 0.07 and 0.85 at 0.20."""

@@ -1,8 +1,8 @@
 """Which detector and recogniser to use, where people have them already, and from where they come otherwise.
 
-YuNet and SFace may be used for anything (MIT, Apache-2.0), so they are the default and can be fetched. The model packs of
-insightface, such as buffalo_l, are for non-commercial research only: they are used where somebody names them and has
-them, and never fetched from here.
+YuNet and SFace may be used for anything (MIT, Apache-2.0), so they are the default and can be fetched. The model packs
+of insightface, such as buffalo_l, are for non-commercial research only: they are used where somebody names them and
+has them, and never fetched from here.
 """
 
 from __future__ import annotations
