@@ -1,7 +1,7 @@
-"""How bad may a photo be? Good portraits are made worse step by step, and the recogniser says when it loses the person.
+"""How bad may a photo be? Good portraits are made worse step by step, until the recogniser loses the person.
 
-The limits of `celebbasis_ext/faces/quality.py` stand on these figures. Every portrait is compared with itself: a cosine of
-1 is the untouched photo, that of two strangers is printed first. A turn of the head is drawn on a plain relief of a face.
+The limits of `celebbasis_ext/faces/quality.py` stand on these figures. Every portrait is compared with itself: a cosine
+of 1 is the untouched photo, that of two strangers is printed first. Heads are turned by the plain relief of a face.
 """
 
 from __future__ import annotations

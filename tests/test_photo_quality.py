@@ -111,7 +111,8 @@ def test_what_is_small_depends_on_the_checkpoint(backend: OpenCVFaces, portraits
 
 
 def posed(yaw: float, tilt: float) -> Floats:
-    """[5, 2] a head in space, turned and tilted, seen from far away. Millimetres: eyes 64 apart, nose 29 before them."""
+    """[5, 2] a head in space, turned and tilted, seen from far away."""
+    # Millimetres: the eyes are 64 apart, the nose stands 29 before them.
     points = np.array([[-32, 0, 0], [32, 0, 0], [0, 36, 29], [-25, 70, 5], [25, 70, 5]], np.float64)
     y, z = math.radians(yaw), math.radians(tilt)
     turn = np.array([[math.cos(y), 0, math.sin(y)], [0, 1, 0], [-math.sin(y), 0, math.cos(y)]])

@@ -115,8 +115,8 @@ def _show(path: Path, passers_by: int, numbered: Sequence[FoundFace]) -> None:
 
 
 def _draw(out: Path, name: str, photo: Image, faces: Sequence[Face], numbered: Sequence[FoundFace]) -> None:
+    from celebbasis_ext.cli.pictures import write_picture
     from celebbasis_ext.evaluate.face_sheet import FaceNote, face_sheet
-    from celebbasis_ext.evaluate.sheets import save_png
 
     notes = [
         FaceNote(
@@ -124,7 +124,7 @@ def _draw(out: Path, name: str, photo: Image, faces: Sequence[Face], numbered: S
         )
         for row in numbered
     ]
-    save_png(face_sheet(photo, faces, name, notes), out)
+    write_picture(face_sheet(photo, faces, name, notes), out)
 
 
 def _refuse_none(paths: Sequence[Path], numbered: Sequence[Sequence[FoundFace]]) -> None:
@@ -145,20 +145,20 @@ def numbering(backend: FaceBackend, paths: Sequence[Path], photos: Sequence[Imag
     except SeveralFaces as error:
         try:
             sheets = list(_write_sheets(backend, paths, photos, out))
-        except OSError:  # A folder that cannot be written to is the smaller trouble.
+        except InvalidSettings:  # A folder that cannot be written to is the smaller trouble.
             raise error from None
         hint = f"Choose with --face N or --face largest; the numbers are in {', '.join(sheets)}."
         raise SeveralFaces(error.message, hint) from error
 
 
 def _write_sheets(backend: FaceBackend, paths: Sequence[Path], photos: Sequence[Image], out: Path) -> Iterator[str]:
+    from celebbasis_ext.cli.pictures import write_picture
     from celebbasis_ext.evaluate.face_sheet import face_sheet
-    from celebbasis_ext.evaluate.sheets import save_png
     from celebbasis_ext.faces.base import numbered
 
     for path, photo in zip(paths, photos, strict=True):
         faces = backend.detect(photo)
         if len(numbered(faces)) > 1:
             sheet = out / f"{path.stem}.faces.png"
-            save_png(face_sheet(photo, faces, path.name), sheet)
+            write_picture(face_sheet(photo, faces, path.name), sheet)
             yield str(sheet)

@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
     train.add_argument(
         "--save-crop",
         nargs="?",
-        const="",
+        const=True,
         type=Path,
         metavar="FOLDER",
         help="write what is seen of each photo (to --out)",
@@ -67,13 +67,15 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _prepared(prepared: Prepared, options: argparse.Namespace) -> None:
-    from celebbasis_ext.cli.crops import save_crops
+    from celebbasis_ext.cli.pictures import save_crops
 
     show_prepared(prepared)
-    if options.save_crop is not None:
-        for subject in prepared.subjects:
-            for path in save_crops(subject, options.save_crop or options.out):
-                print(f"{subject.name}: {path}")
+    if options.save_crop is None:
+        return
+    folder = options.out if options.save_crop is True else options.save_crop
+    for subject in prepared.subjects:
+        for path in save_crops(subject, folder):
+            print(f"{subject.name}: {path}")
 
 
 def _with_describer(workshop: Workshop, name: str) -> Workshop:

@@ -11,7 +11,7 @@ import numpy as np
 from celebbasis_ext.crop import square_around
 from celebbasis_ext.evaluate.sheets import PAPER, QUIET, Colour, SheetRow, contact_sheet
 from celebbasis_ext.faces.base import numbered
-from celebbasis_ext.types import Face, Image
+from celebbasis_ext.types import Face, Floats, Image
 
 LARGEST: Final = (1000, 700)
 """Width and height in pixels that the photo may have in the sheet."""
@@ -65,16 +65,16 @@ def _framed(photo: Image, chosen: Sequence[Face], others: Sequence[Face]) -> Ima
     height, width = photo.shape[:2]
     scale = min(LARGEST[0] / width, LARGEST[1] / height, 1.0)
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    drawn = cv2.resize(photo, size, interpolation=cv2.INTER_AREA) if scale < 1 else photo.copy()
+    drawn = np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA) if scale < 1 else photo.copy(), np.uint8)
     for face in others:
         left, top, right, bottom = (round(v) for v in (face.box * scale).tolist())
         cv2.rectangle(drawn, (left, top), (right, bottom), QUIET, 1, cv2.LINE_AA)
     for number, face in enumerate(chosen, start=1):
         _number(drawn, face.box * scale, number)
-    return np.asarray(drawn, dtype=np.uint8)
+    return drawn
 
 
-def _number(drawn: Image, box: np.ndarray, number: int) -> None:
+def _number(drawn: Image, box: Floats, number: int) -> None:
     """A frame with the number in its upper left corner, large enough to be read and not wider than the face."""
     import cv2
 

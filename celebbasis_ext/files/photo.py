@@ -54,6 +54,8 @@ _BRANDS: Final = {
 
 _PLUGIN_LOCK: Final = threading.Lock()
 
+_FRESH_COPY = "Copy or download it again, or choose another photo."
+_SMALLER = "Make it smaller, or crop it to the face."
 _OTHER_FILE = "Choose a photo in a common format, such as JPEG, PNG or WebP."
 
 
@@ -143,14 +145,15 @@ def _explained(name: str, source: Path | io.BytesIO) -> Iterator[None]:
         raise
     except UnidentifiedImageError as error:
         raise UnreadableImage(f"{name} is not an image that can be read here.", _other_reader(source)) from error
-    except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
-        raise UnreadableImage(f"{name} is too large: {error}", "Make it smaller.") from error
+    except pillow.DecompressionBombError as error:
+        raise UnreadableImage(
+            f"{name} has far too many pixels, expected at most {MAX_PIXELS // 1_000_000} megapixels.", _SMALLER
+        ) from error
     except PermissionError as error:
         raise UnreadableImage(f"{name} may not be opened.", "Check the file's permissions.") from error
     except Exception as error:
-        raise UnreadableImage(
-            f"{name} is damaged or cut short: {error}", "Copy or download it again, or choose another photo."
-        ) from error
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise UnreadableImage(f"{name} is damaged or cut short: {reason}.", _FRESH_COPY) from error
 
 
 def _other_reader(source: Path | io.BytesIO) -> str:
@@ -181,7 +184,7 @@ def _check_size(size: tuple[int, int], name: str) -> None:
         raise UnreadableImage(
             f"{name} has {width} x {height} pixels, expected at most {MAX_PIXELS // 1_000_000} megapixels and"
             f" {MAX_SIDE} pixels on a side.",
-            "Make it smaller, or crop it to the face.",
+            _SMALLER,
         )
 
 
