@@ -91,6 +91,8 @@ def test_the_rotation_is_applied_once_in_every_format(kind: str, orientation: in
     stored = quarters().transpose(undo[orientation])
     # As bytes: from them pillow_heif writes the rotation where HEIC has it; what EXIF says is not valid there.
     assert_quarters(read_photo(written(stored, kind, exif=exif.tobytes(), quality=95)), 20)
+    if kind == "TIFF":
+        assert_quarters(read_photo(written(stored, kind, exif=exif.tobytes(), compression="tiff_lzw")))
 
 
 def test_what_is_wrong_with_a_photo_is_said_once(recwarn: pytest.WarningsRecorder) -> None:

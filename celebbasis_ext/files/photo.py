@@ -189,9 +189,15 @@ def _check_size(size: tuple[int, int], name: str) -> None:
 
 
 def _upright(image: pillow.Image) -> pillow.Image:
-    """Apply the camera's rotation; a photo whose EXIF data are damaged is still a photo."""
+    """Apply the camera's rotation; a photo whose EXIF data are damaged is still a photo.
+
+    Args:
+        image: Loaded. With that a TIFF is upright, and Pillow 9.5 would turn it once more.
+    """
     from PIL import ImageOps
 
+    if image.format == "TIFF":
+        return image
     try:
         return ImageOps.exif_transpose(image)
     except (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, struct.error):
