@@ -18,8 +18,9 @@ from celebbasis_ext import __version__
 from celebbasis_ext.basis import cached_basis, word_vectors
 from celebbasis_ext.crop import head_mask, square_around
 from celebbasis_ext.describe import Describer
-from celebbasis_ext.errors import InvalidName, InvalidSettings
+from celebbasis_ext.errors import InvalidName, InvalidSettings, NoFaceFound, SeveralFaces
 from celebbasis_ext.faces.base import FaceBackend, find_face
+from celebbasis_ext.faces.quality import measure, photo_warnings
 from celebbasis_ext.files.atomic import replacing
 from celebbasis_ext.files.embedding import check_free, load_embedding, pack_metadata, save_embedding
 from celebbasis_ext.files.folders import cache_dir
@@ -29,6 +30,7 @@ from celebbasis_ext.types import (
     CelebBasis,
     Embedding,
     Event,
+    FaceChoice,
     Floats,
     Image,
     Prepared,
@@ -70,7 +72,7 @@ class Order:
         photos: [h, w, 3] uint8 RGB.
         names: Trigger words.
         config: How to train.
-        face: Which face, counted from the left from 1, where photos show several.
+        face: Which face, counted from the left from 1, or the largest, where photos show several.
         descriptions: What to say about each photo instead of asking the describer; None asks.
         overwrite: Replace existing embeddings of these names.
         resume: Go on with an interrupted run of these names.
@@ -79,7 +81,7 @@ class Order:
     photos: tuple[Image, ...]
     names: tuple[str, ...]
     config: TrainConfig = TrainConfig()
-    face: int | None = None
+    face: FaceChoice = None
     descriptions: tuple[tuple[str, ...] | None, ...] = ()
     overwrite: bool = False
     resume: bool = False
@@ -129,14 +131,18 @@ def _validate(workshop: Workshop, order: Order) -> None:
 
 
 def _subject(
-    workshop: Workshop, photo: Image, name: str, face: int | None, description: tuple[str, ...] | None
+    workshop: Workshop, photo: Image, name: str, face: FaceChoice, description: tuple[str, ...] | None
 ) -> Subject:
-    found = find_face(workshop.faces, photo, face)
+    try:
+        found = find_face(workshop.faces, photo, face)
+    except (NoFaceFound, SeveralFaces) as error:
+        raise type(error)(f"{name}: {error.message}", error.hint) from error
     size = workshop.host.checkpoint.resolution
+    warnings = photo_warnings(measure(found, size), size, workshop.faces.doubtful)
     square, moved = square_around(photo, found.face, size)
     if description is None:
         description = workshop.describer.describe(square, moved)
-    return Subject(name, square, head_mask(moved, size), found.identity, description)
+    return Subject(name, square, head_mask(moved, size), found.identity, description, found.crop, warnings)
 
 
 def train_people(workshop: Workshop, order: Order, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:

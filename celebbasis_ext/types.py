@@ -100,6 +100,23 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class PhotoWarning:
+    """Something about a photo that will make the result worse.
+
+    Attributes:
+        kind: What.
+        value: As measured, in the units of `faces.quality.Quality`.
+        threshold: The limit that it misses.
+        sentence: For people: what is wrong, the value, the limit, and what to change.
+    """
+
+    kind: Literal["dark", "bright", "blurred", "small", "profile", "tilted", "unsure"]
+    value: float
+    threshold: float
+    sentence: str
+
+
+@dataclass(frozen=True)
 class Subject:
     """Somebody to be learned: a photo that is prepared.
 
@@ -109,6 +126,8 @@ class Subject:
         mask: [s, s] float32 in [0, 1], 1 where the head is.
         identity: [I] identity vector.
         description: What is in the photo but is not the person, one phrase each.
+        crop: [112, 112, 3] the face as the recogniser saw it; None where nobody kept it.
+        warnings: What is wrong with the photo.
     """
 
     name: str
@@ -116,7 +135,12 @@ class Subject:
     mask: Floats
     identity: Floats
     description: tuple[str, ...] = ()
+    crop: Image | None = None
+    warnings: tuple[PhotoWarning, ...] = ()
 
+
+FaceChoice = int | Literal["largest"] | None
+"""Which face of a photo: its number, counted from the left from 1, the largest, or the only one."""
 
 Radius = Literal["unit", "celebrities", "free"]
 

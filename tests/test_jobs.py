@@ -76,6 +76,7 @@ class OneFace:
     """Finds a face in the middle of every picture that is not black."""
 
     name = "one face"
+    doubtful = 0.5
 
     def detect(self, image: Image) -> tuple[Face, ...]:
         if not image.any():
