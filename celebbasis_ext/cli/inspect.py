@@ -112,7 +112,7 @@ def _compared(inspection: Inspection) -> Iterator[str]:
             ", ".join(f"{d:.2f}" for d in inspection.distances) + " from the centre; celebrities 1 on average",
         )
     if inspection.outside is not None:
-        yield from _entry("outside", f"{inspection.outside:.0%} of it is no combination of celebrities")
+        yield from _entry("outside", f"{inspection.outside:.0%} of it lies beyond what celebrities can be combined to")
     if inspection.nearest:
         yield from _entry("nearest", ", ".join(f"{name} {cosine:.2f}" for name, cosine in inspection.nearest))
     if not inspection.compared_with:

@@ -163,14 +163,17 @@ def load_embedding(path: Path) -> Embedding:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Floats], dict[str, str]]:
-    """Raises ValueError or OSError. The torch reader, because numpy knows no bfloat16."""
+    """Raises ValueError or OSError.
+
+    The torch reader, because numpy knows no bfloat16; and copies, because Windows does not replace a mapped file.
+    """
     from safetensors import SafetensorError, safe_open
 
     if path.stat().st_size > LARGEST_FILE:
         raise ValueError(f"it has more than {LARGEST_FILE >> 20} MiB")
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {key: file.get_tensor(key).float().numpy() for key in file.keys()}  # noqa: SIM118
+            tensors = {key: np.array(file.get_tensor(key).float()) for key in file.keys()}  # noqa: SIM118
             return tensors, file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(f"it is damaged or no .safetensors file ({error})") from error

@@ -92,9 +92,9 @@ class StoredTensor:
 
 def _as_float32(numbers: np.ndarray, dtype: str) -> Floats:
     if dtype == "bf16":
-        return np.asarray((numbers.astype(np.uint32) << 16).view(np.float32))
+        return np.array((numbers.astype(np.uint32) << 16).view(np.float32))
     with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which whoever asked will refuse
-        return np.asarray(numbers, np.float32)
+        return np.array(numbers, np.float32)
 
 
 def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> StoredTensor:
