@@ -173,8 +173,11 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Floats], dict[str, str]]:
         raise ValueError(f"it has more than {LARGEST_FILE >> 20} MiB")
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {key: np.array(file.get_tensor(key).float()) for key in file.keys()}  # noqa: SIM118
-            return tensors, file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+        if any(tensor.is_complex() for tensor in tensors.values()):
+            raise ValueError("its numbers are complex")
+        return {key: tensor.float().numpy().copy() for key, tensor in tensors.items()}, metadata
     except SafetensorError as error:
         raise ValueError(f"it is damaged or no .safetensors file ({error})") from error
     except (TypeError, AttributeError, RuntimeError) as error:  # a dtype that this torch does not know

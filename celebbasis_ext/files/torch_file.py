@@ -165,8 +165,11 @@ class TorchFile:
     storage: Callable[[_Storage], bytes]
 
     def array(self, tensor: StoredTensor) -> Floats:
-        """[*size] float32; raises ValueError, KeyError or BadZipFile where the file is damaged."""
-        return tensor.read(self.storage(tensor.storage))
+        """[*size] float32; raises ValueError where the file is damaged."""
+        try:
+            return tensor.read(self.storage(tensor.storage))
+        except Exception as error:  # zip and zlib raise their own
+            raise ValueError(f"its numbers are damaged ({error or type(error).__name__})") from error
 
 
 def entries_of(container: object) -> Mapping[Any, Any]:
