@@ -1,5 +1,7 @@
-"""Our files in other people's hands: each program's reading rule, stated anew from its public source, and diffusers' own
-loader. One row for each consumer and family."""
+"""Our files in other people's hands: one row for each consumer and family.
+
+Each program's reading rule is stated anew from its public source; diffusers reads with its own loader.
+"""
 
 from __future__ import annotations
 

@@ -28,9 +28,10 @@ _LEGACY_PROTOCOL = 1001
 _OPCODES = (
     b"\x80", b".", b"(", b"}", b"]", b")", b"\x85", b"\x86", b"\x87", b"t", b"l", b"d", b"a", b"e", b"s", b"u", b"N",
     b"\x88", b"\x89", b"J", b"K", b"M", b"\x8a", b"G", b"X", b"U", b"q", b"r", b"h", b"j", b"c", b"R", b"b", b"\x81",
-    b"Q",
+    b"Q", b"\x95", b"\x8c", b"\x94", b"\x93",
 )  # fmt: skip
-"""What `torch.save` writes, with protocol 2: structure, constants, memo, and the four that `_KNOWN` tames."""
+"""What `torch.save` writes: structure, constants, memo, and names with what is made of them, which `_KNOWN` tames. The
+last four come from protocol 4, in which torch does not write, but whoever hides code may."""
 
 
 class ForeignCode(ValueError):
@@ -108,6 +109,10 @@ def _rebuild_parameter(tensor: Any, *_: Any) -> Any:
     return tensor
 
 
+def _nothing(*_: Any) -> None:
+    """For what a ParameterDict carries along and nobody asks for."""
+
+
 _DTYPES = {
     "Float": "<f4", "Half": "<f2", "Double": "<f8", "BFloat16": "bf16",
     "Long": "<i8", "Int": "<i4", "Short": "<i2", "Char": "i1", "Byte": "u1", "Bool": "u1",
@@ -115,6 +120,8 @@ _DTYPES = {
 _KNOWN: Mapping[str, Any] = {
     "collections.OrderedDict": _Mapping,
     "torch.nn.modules.container.ParameterDict": _ParameterDict,
+    "__builtin__.set": _nothing,
+    "builtins.set": _nothing,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
     "torch._utils._rebuild_parameter": _rebuild_parameter,
     **{f"torch.{kind}Storage": dtype for kind, dtype in _DTYPES.items()},
@@ -138,7 +145,9 @@ class _Unpickler(pickle._Unpickler):
             raise ForeignCode(f"{module}.{name}")
         return known
 
-    def persistent_load(self, pid: Any) -> _Storage:
+    def persistent_load(self, pid: Any) -> Any:
+        if pid[0] == "module":  # a class with its source, before torch 1.6; `find_class` has looked at it already
+            return pid[1]
         kind, dtype, key, _, numel, *view = pid
         if kind != "storage" or dtype not in _DTYPES.values() or any(v is not None for v in view):
             raise ValueError("a storage of an unknown kind")
