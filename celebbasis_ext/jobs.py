@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -239,13 +240,16 @@ def _read_state(path: Path, order: Order, basis: CelebBasis) -> dict[str, Any]:
         raise InvalidSettings(
             f"There is no interrupted run of {', '.join(order.names)} ({path}).", "Start without --resume."
         )
-    saved = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        run, state = dict(saved["run"]), dict(saved["state"])
+    except (pickle.UnpicklingError, RuntimeError, ValueError, TypeError, KeyError, EOFError, OSError) as error:
+        raise InvalidSettings(f"The interrupted run in {path} is damaged.", "Start without --resume.") from error
     expected = _same_run(order, basis)
-    different = [key for key, value in expected.items() if saved["run"].get(key) != value]
+    different = [key for key, value in expected.items() if run.get(key) != value]
     if different:
         raise InvalidSettings(
             f"The interrupted run has other {' and '.join(different)} than this one.",
             "Use the settings and the checkpoint it was started with, or start without --resume.",
         )
-    state: dict[str, Any] = saved["state"]
     return state
