@@ -145,7 +145,7 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def test_carrying_over_keeps_the_person_where_plain_coefficients_do_not() -> None:
-    """In a table that is only alike, principal components of like variance are turned into each other; names are not."""
+    """In a table that is only alike, components of like variance are turned into each other; names are not."""
     names = [f"n{i}" for i in range(80)]
     vectors = np.random.default_rng(2).standard_normal((80, 2, 12)).astype(np.float32)
     other, _ = turned(vectors, 0.0)
