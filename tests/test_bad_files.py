@@ -23,30 +23,9 @@ from safetensors.torch import save_file
 from celebbasis_ext.cli import main, parser
 from celebbasis_ext.cli.options import config_from
 from celebbasis_ext.files.embedding import load_embedding, pack_metadata, save_embedding
-from celebbasis_ext.jobs import Workshop
 from celebbasis_ext.miniature.drawing import Look, draw
 from celebbasis_ext.miniature.people import strangers
-from celebbasis_ext.miniature.workshop import open_workshop
 from celebbasis_ext.types import Embedding
-
-
-@pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    return open_workshop(tmp_path_factory.mktemp("embeddings"))
-
-
-@pytest.fixture
-def out(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of embeddings; the miniature is opened once for all commands of this file."""
-
-    def open_host(checkpoint: Path | None, embeddings_dir: Path) -> Workshop:
-        workshop.host.embeddings_dir = embeddings_dir  # type: ignore[misc]
-        return dataclasses.replace(workshop)
-
-    for command in ("sample", "mix", "move", "inspect", "generate"):
-        monkeypatch.setattr(f"celebbasis_ext.cli.{command}.open_host", open_host)
-    monkeypatch.setattr("celebbasis_ext.miniature.workshop.open_workshop", lambda out: open_host(None, out))
-    return tmp_path / "embeddings"
 
 
 def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
