@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from celebbasis_ext.cli.people import print_surprises
 from celebbasis_ext.types import Prepared, Saved, StepDone
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def run(workshop: Workshop, order: Order) -> Saved:
             if isinstance(event, Prepared):
                 for subject in event.subjects:
                     print(f"{subject.name}: face found; beside it: {', '.join(subject.description) or 'nothing said'}")
+                print_surprises(workshop, [subject.name for subject in event.subjects])
             elif isinstance(event, StepDone):
                 _show_progress(event)
             else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from celebbasis_ext.cli.exit import INTERRUPTED
 from celebbasis_ext.cli.options import add_config, config_from
-from celebbasis_ext.cli.people import add_also, print_surprises
+from celebbasis_ext.cli.people import add_also
 from celebbasis_ext.cli.progress import run
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ def _train(options: argparse.Namespace) -> int:
     )  # fmt: skip
     workshop = _with_describer(open_workshop(options.out), options.describer)
     saved = run(workshop, order)
-    print_surprises(workshop, options.name)
     for embedding, path in zip(saved.embeddings, saved.paths, strict=True):
         print(f"{embedding.name}: {path}")
     if options.pictures and saved.finished:

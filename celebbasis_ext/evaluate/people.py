@@ -137,4 +137,4 @@ def _recognised(unit: Floats) -> float:
             means[p] = np.delete(unit[p], i, axis=0).mean(axis=0)
             means /= np.linalg.norm(means, axis=-1, keepdims=True)
             right += int(np.argmax(means @ unit[p, i])) == p
-    return right / (count * pictures)
+    return float(right / (count * pictures))
