@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from celebbasis_ext.cli.people import print_surprises
 from celebbasis_ext.types import Prepared, Saved, StepDone
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def run(workshop: Workshop, order: Order, on_prepared: Callable[[Prepared], None
         for event in train_people(workshop, order, lambda: interrupt.pressed):
             if isinstance(event, Prepared):
                 on_prepared(event)
+                print_surprises(workshop, [subject.name for subject in event.subjects])
             elif isinstance(event, StepDone):
                 interrupt.patient = True
                 _show_progress(event)
