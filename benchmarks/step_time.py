@@ -31,7 +31,9 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from celebbasis_ext.files.atomic import replacing
-from celebbasis_ext.hosts.standalone import StandaloneHost, _config_folder, _pipeline
+from celebbasis_ext.files.checkpoint import recognise
+from celebbasis_ext.hosts.standalone import StandaloneHost
+from celebbasis_ext.hosts.standalone_load import load_pipeline
 from celebbasis_ext.jobs import Order, Workshop, basis_of, prepare
 from celebbasis_ext.miniature.drawing import Look, draw
 from celebbasis_ext.miniature.people import strangers
@@ -117,7 +119,7 @@ def our_steps(workshop: Workshop, photo: Image, batch: int, steps: int, cache: P
 
 
 def their_step(photo: Image, batch: int, device: str) -> Step:
-    pipeline = _pipeline(Assets().checkpoint, _config_folder("miniature")).to(device)
+    pipeline = load_pipeline(recognise(Assets().checkpoint), torch.float32).to(device)
     return TextualInversion(pipeline, photo, batch).step
 
 

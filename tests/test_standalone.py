@@ -13,7 +13,8 @@ import torch
 from celebbasis_ext.basis import word_vectors
 from celebbasis_ext.errors import UnsupportedCheckpoint
 from celebbasis_ext.files.embedding import load_embedding, save_embedding
-from celebbasis_ext.hosts.standalone import StandaloneHost, _config_folder
+from celebbasis_ext.hosts.standalone import StandaloneHost
+from celebbasis_ext.hosts.standalone_load import config_folder
 from celebbasis_ext.jobs import Order, Workshop, basis_of, prepare, train_people
 from celebbasis_ext.miniature.drawing import Look, draw
 from celebbasis_ext.miniature.people import strangers
@@ -57,7 +58,7 @@ def test_conditioning_equals_diffusers_own_textual_inversion(
     from diffusers import StableDiffusionPipeline
 
     path = save_embedding(anna, tmp_path)
-    config = _config_folder("miniature")
+    config = config_folder("miniature")
     other: Any = StableDiffusionPipeline.from_single_file(
         str(Assets().checkpoint), config=str(config), local_files_only=True
     )
@@ -65,7 +66,7 @@ def test_conditioning_equals_diffusers_own_textual_inversion(
     prompts = ["a photo of anna-cb", "anna-cb, at the beach, smiling", "a sketch of adam adams with anna-cb"]
     for prompt in prompts:
         theirs, _ = other.encode_prompt(prompt, "cpu", 1, False)
-        ours = host.encode_texts([prompt], [anna])
+        ours = host.encode_texts([prompt], [anna]).states
         assert (ours - theirs).abs().max().item() < 1e-5
 
 
@@ -73,28 +74,28 @@ def test_words_around_the_trigger_are_the_tokenizers_own(host: StandaloneHost) -
     tokens = host.pipeline.tokenizer("a photo of emma adams, at the beach", padding="max_length")["input_ids"]
     with torch.no_grad():
         expected = host.pipeline.text_encoder(input_ids=torch.tensor([tokens])).last_hidden_state
-    assert torch.allclose(host.encode_texts(["a photo of emma adams, at the beach"]), expected, atol=1e-6)
+    assert torch.allclose(host.encode_texts(["a photo of emma adams, at the beach"]).states, expected, atol=1e-6)
 
 
 def test_the_trigger_fires_in_any_case_but_not_inside_a_word(host: StandaloneHost, anna: Embedding) -> None:
-    fired = host.encode_texts(["a photo of anna-cb", "a photo of ANNA-CB"], [anna])
+    fired = host.encode_texts(["a photo of anna-cb", "a photo of ANNA-CB"], [anna]).states
     assert torch.allclose(fired[0], fired[1], atol=1e-6)
-    without = host.encode_texts(["a photo of anna-cbx"])
-    assert torch.allclose(host.encode_texts(["a photo of anna-cbx"], [anna]), without)
-    assert not torch.allclose(host.encode_texts(["a photo of anna-cb"]), fired[:1], atol=1e-3)
+    without = host.encode_texts(["a photo of anna-cbx"]).states
+    assert torch.allclose(host.encode_texts(["a photo of anna-cbx"], [anna]).states, without)
+    assert not torch.allclose(host.encode_texts(["a photo of anna-cb"]).states, fired[:1], atol=1e-3)
 
 
 def test_two_triggers_of_which_one_begins_like_the_other(host: StandaloneHost, anna: Embedding) -> None:
     longer = Embedding("anna-cb-2", {"clip_l": anna.vectors["clip_l"] * 0.5})
-    both = host.encode_texts(["anna-cb and anna-cb-2"], [anna, longer])
-    swapped = host.encode_texts(["anna-cb-2 and anna-cb"], [longer, anna])
-    alone = host.encode_texts(["anna-cb and anna-cb"], [anna])
+    both = host.encode_texts(["anna-cb and anna-cb-2"], [anna, longer]).states
+    swapped = host.encode_texts(["anna-cb-2 and anna-cb"], [longer, anna]).states
+    alone = host.encode_texts(["anna-cb and anna-cb"], [anna]).states
     assert not torch.allclose(both, swapped, atol=1e-3)
     assert not torch.allclose(both, alone, atol=1e-3)
 
 
 def test_a_long_prompt_is_cut_not_refused(host: StandaloneHost, anna: Embedding) -> None:
-    assert host.encode_texts(["a photo of anna-cb, " + "smiling, " * 80], [anna]).shape == (1, 77, 96)
+    assert host.encode_texts(["a photo of anna-cb, " + "smiling, " * 80], [anna]).states.shape == (1, 77, 96)
 
 
 def test_gradients_through_the_real_models_agree_with_finite_differences(workshop: Workshop) -> None:
@@ -104,7 +105,7 @@ def test_gradients_through_the_real_models_agree_with_finite_differences(worksho
     host.pipeline.unet.double(), host.pipeline.text_encoder.double()
     config = TrainConfig(steps=3, batch=2, views=2, learn="coefficients")
     with host.training() as denoiser:
-        denoiser.predict = lambda x, t, c: host.pipeline.unet(x, t, c).sample  # type: ignore[method-assign]
+        denoiser.predict = lambda x, t, c: host.pipeline.unet(x, t, c.states).sample  # type: ignore[method-assign]
         training = Training(denoiser, basis_of(workshop), subject, config)
         training.coefficients.double(), training.vectors.double()
         training.views[0].latents.data = training.views[0].latents.double()

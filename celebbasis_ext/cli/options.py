@@ -5,9 +5,42 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import typing
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from celebbasis_ext.recipes import RECIPES
 from celebbasis_ext.types import TrainConfig
+
+if TYPE_CHECKING:
+    from celebbasis_ext.workshops import Equipment
+
+
+def add_equipment(command: argparse.ArgumentParser) -> None:
+    """Checkpoint, device and face models as options; without a checkpoint it is the miniature."""
+    group = command.add_argument_group("checkpoint options (default: the miniature)")
+    group.add_argument("--checkpoint", type=Path, metavar="PATH", help="SD 1.x, SD 2.x or SDXL: file or folder")
+    group.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: the fastest")
+    group.add_argument(
+        "--precision", choices=("auto", "fp32", "fp16", "bf16"), default="auto",
+        help="of the weights; default: the file's own on CUDA, else fp32",
+    )  # fmt: skip
+    group.add_argument("--resolution", type=int, metavar="PIXELS", help="default: the checkpoint's own")
+    group.add_argument("--low-memory", action="store_true", help="less memory, a third slower")
+    group.add_argument("--face-detector", type=Path, metavar="FILE", help="a YuNet model (.onnx)")
+    group.add_argument("--face-recogniser", type=Path, metavar="FILE", help="an SFace or ArcFace model (.onnx)")
+    group.add_argument(
+        "--describer", choices=("tagger", "clip", "none"),
+        help="who says what else is in a photo; default: clip where it is installed, the tagger in the miniature",
+    )  # fmt: skip
+
+
+def equipment_from(options: argparse.Namespace) -> Equipment:
+    """What `add_equipment` asked for. Raises InvalidSettings for a resolution that no checkpoint has."""
+    from celebbasis_ext.hosts.standalone_load import Placement
+    from celebbasis_ext.workshops import Equipment
+
+    placement = Placement(options.device, options.precision, options.resolution, options.low_memory)
+    return Equipment(options.checkpoint, placement, options.face_detector, options.face_recogniser, options.describer)
 
 
 def add_config(command: argparse.ArgumentParser) -> None:

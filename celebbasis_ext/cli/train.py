@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celebbasis_ext.cli.exit import INTERRUPTED
 from celebbasis_ext.cli.faces import numbering
 from celebbasis_ext.cli.faces_options import face_choice
-from celebbasis_ext.cli.options import add_config, config_from
+from celebbasis_ext.cli.options import add_config, add_equipment, config_from, equipment_from
 from celebbasis_ext.cli.people import add_also
 from celebbasis_ext.cli.progress import run, show_prepared
 
@@ -38,12 +37,12 @@ def add(commands: Any) -> None:
         help="write what is seen of each photo (to --out)",
     )
     train.add_argument("--describe", nargs="+", metavar="WORDS", help="what is in each photo beside the person")
-    train.add_argument("--describer", choices=("tagger", "clip", "none"), default="tagger", help="who else says it")
     train.add_argument("--overwrite", action="store_true", help="replace existing embeddings of these names")
     add_also(train)
     train.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     train.add_argument("--pictures", type=int, default=4, metavar="N", help="pictures to score at the end (default: 4)")
     train.set_defaults(command=_train)
+    add_equipment(train)
     add_config(train)
 
 
@@ -51,7 +50,7 @@ def _train(options: argparse.Namespace) -> int:
     from celebbasis_ext.describe import GivenWords
     from celebbasis_ext.files.photo import read_photo
     from celebbasis_ext.jobs import Order
-    from celebbasis_ext.miniature.workshop import open_workshop
+    from celebbasis_ext.workshops import open_workshop
 
     photos = tuple(read_photo(path) for path in options.photos)
     descriptions = tuple(GivenWords(words).phrases for words in options.describe or ())
@@ -59,7 +58,7 @@ def _train(options: argparse.Namespace) -> int:
         photos, tuple(options.name), config_from(options), options.face, descriptions, options.overwrite,
         options.resume, options.also == "pt",
     )  # fmt: skip
-    workshop = _with_describer(open_workshop(options.out), options.describer)
+    workshop = open_workshop(options.out, equipment_from(options), print)
     with numbering(workshop.faces, options.photos, photos, options.out):
         saved = run(workshop, order, lambda prepared: _prepared(prepared, options))
     for embedding, path in zip(saved.embeddings, saved.paths, strict=True):
@@ -79,19 +78,6 @@ def _prepared(prepared: Prepared, options: argparse.Namespace) -> None:
     for subject in prepared.subjects:
         for path in save_crops(subject, folder):
             print(f"{subject.name}: {path}")
-
-
-def _with_describer(workshop: Workshop, name: str) -> Workshop:
-    """The workshop with another describer: CLIP for real photos, or none; the tagger is the miniature's own."""
-    if name == "clip":
-        from celebbasis_ext.describe_clip import OpenClipDescriber
-
-        return dataclasses.replace(workshop, describer=OpenClipDescriber())
-    if name == "none":
-        from celebbasis_ext.describe import NoWords
-
-        return dataclasses.replace(workshop, describer=NoWords())
-    return workshop
 
 
 def _score(workshop: Workshop, order: Order, saved: Saved, pictures: int) -> None:

@@ -2,116 +2,100 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from celebbasis_ext.errors import UnsupportedCheckpoint
-from celebbasis_ext.files.clip_tokenizer import write_clip_tokenizer
-from celebbasis_ext.files.folders import cache_dir
+from celebbasis_ext.files.checkpoint import CheckpointFile, recognise
+from celebbasis_ext.files.checksum import cached_sha256
+from celebbasis_ext.hosts.half_gradients import HalfGradients
+from celebbasis_ext.hosts.standalone_load import (
+    DTYPES,
+    Placement,
+    brought_to,
+    checkpointed,
+    chosen_device,
+    chosen_precision,
+    load_pipeline,
+    modules_of,
+    set_schedule,
+)
+from celebbasis_ext.hosts.standalone_text import Conditioning, TextPath, encode, text_paths
 from celebbasis_ext.types import Checkpoint, Embedding, Floats, Image
 
 if TYPE_CHECKING:
     from celebbasis_ext.hosts.base import WordVectors
 
-CONFIGS = Path(__file__).parents[1] / "data" / "configs"
-ENCODER = "clip_l"
-
-
-class InjectedEmbedding(nn.Module):
-    """A token table in which ids beyond the vocabulary stand for rows of `extra` [E, D]."""
-
-    def __init__(self, table: nn.Module) -> None:
-        super().__init__()
-        self.table = table
-        self.extra: Tensor | None = None
-
-    @property
-    def weight(self) -> Tensor:
-        weight: Tensor = self.table.weight  # type: ignore[assignment]
-        return weight
-
-    def forward(self, ids: Tensor) -> Tensor:
-        size = len(self.weight)
-        known: Tensor = self.table(ids.clamp(max=size - 1))
-        if self.extra is None:
-            return known
-        injected = self.extra.to(known)[(ids - size).clamp(min=0)]
-        return torch.where((ids >= size)[..., None], injected, known)
-
-
-class TextPath:
-    """Prompts with trigger words -> conditioning, through tokenizer, injected vectors and the frozen text encoder."""
-
-    def __init__(self, tokenizer: Any, text_encoder: Any) -> None:
-        self.tokenizer, self.text_encoder = tokenizer, text_encoder
-        self.embedding = InjectedEmbedding(text_encoder.get_input_embeddings())
-        text_encoder.set_input_embeddings(self.embedding)
-        self.vocabulary = len(self.embedding.weight)
-
-    def tokenize(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def encode(self, prompts: Sequence[str], word_vectors: WordVectors) -> Tensor:
-        """[b, 77, D], differentiable in the word vectors. What is beyond 75 tokens is cut, as diffusers does."""
-        names = sorted(word_vectors, key=len, reverse=True)
-        extra = [word_vectors[name][ENCODER] for name in names]
-        starts = np.cumsum([self.vocabulary, *(len(v) for v in extra)])
-        ids = {name: list(range(start, start + len(v))) for name, v, start in zip(names, extra, starts, strict=False)}
-        rows = torch.tensor([self._row(prompt, ids) for prompt in prompts], device=self.embedding.weight.device)
-        self.embedding.extra = torch.cat(extra) if extra else None
-        try:
-            states: Tensor = self.text_encoder(input_ids=rows).last_hidden_state
-        finally:
-            self.embedding.extra = None
-        return states
-
-    def _row(self, prompt: str, trigger_ids: Mapping[str, list[int]]) -> list[int]:
-        ids: list[int] = []
-        for part in _split(prompt, list(trigger_ids)):
-            ids += trigger_ids.get(part.lower()) or self.tokenize(part)
-        length = self.tokenizer.model_max_length
-        row = [self.tokenizer.bos_token_id, *ids[: length - 2], self.tokenizer.eos_token_id]
-        return row + [self.tokenizer.pad_token_id] * (length - len(row))
-
-
-def _split(prompt: str, triggers: list[str]) -> list[str]:
-    """The prompt cut at its trigger words, longest first, upper or lower case, never inside a longer word."""
-    if not triggers:
-        return [prompt]
-    either = "|".join(re.escape(name) for name in triggers)
-    return [part for part in re.split(rf"(?<![\w-])({either})(?![\w-])", prompt, flags=re.IGNORECASE) if part.strip()]
-
 
 class StandaloneDenoiser:
     """`hosts.base.Denoiser` over diffusers' models."""
 
-    def __init__(self, pipeline: Any, text: TextPath, prediction_type: str) -> None:
-        self.pipeline, self.text, self.prediction_type = pipeline, text, prediction_type
+    def __init__(self, pipeline: Any, texts: Sequence[TextPath], prediction_type: str) -> None:
+        self.pipeline, self.texts, self.prediction_type = pipeline, texts, prediction_type
         self.device = pipeline.unet.device
         self.alphas_cumprod: Tensor = pipeline.scheduler.alphas_cumprod.float().to(self.device)
+        self.gradients = HalfGradients() if pipeline.unet.dtype == torch.float16 else None
 
     @torch.no_grad()
     def encode_image(self, images: Tensor) -> Tensor:
+        """One picture at a time; the VAE is on the device only meanwhile."""
         vae = self.pipeline.vae
-        parts = images.to(vae.device, vae.dtype).split(4)
-        means = [vae.encode(part).latent_dist.mean * vae.config.scaling_factor for part in parts]
+        with brought_to(vae, self.device):
+            parts = images.to(self.device, vae.dtype).split(1)
+            means = [vae.encode(part).latent_dist.mean * vae.config.scaling_factor for part in parts]
         return torch.cat(means).float()
 
-    def encode_prompt(self, prompts: Sequence[str], word_vectors: WordVectors) -> Tensor:
-        return self.text.encode(prompts, word_vectors)
+    def encode_prompt(self, prompts: Sequence[str], word_vectors: WordVectors) -> Conditioning:
+        if self.gradients is not None:
+            leave = self.gradients.leave
+            word_vectors = {
+                name: {encoder: leave(v) for encoder, v in own.items()} for name, own in word_vectors.items()
+            }
+        return encode(self.texts, prompts, word_vectors)
 
-    def predict(self, x_t: Tensor, timesteps: Tensor, conditioning: Tensor) -> Tensor:
+    def predict(self, x_t: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
         unet = self.pipeline.unet
-        predicted: Tensor = unet(x_t.to(unet.dtype), timesteps, conditioning.to(unet.dtype)).sample
-        return predicted.float()
+        predicted: Tensor = unet(
+            x_t.to(unet.dtype), timesteps, conditioning.states.to(unet.dtype),
+            added_cond_kwargs=_added(x_t, conditioning, unet.dtype),
+        ).sample  # fmt: skip
+        return predicted.float() if self.gradients is None else self.gradients.enter(predicted)
+
+
+def _added(x_t: Tensor, conditioning: Conditioning, dtype: torch.dtype) -> dict[str, Tensor]:
+    """SDXL's extra conditions: the pooled prompt, and [b, 6] original size, crop's top left and target size.
+
+    A picture's true size goes in, so that a training at a lower resolution does not teach the look of small pictures.
+    """
+    if conditioning.pooled is None:
+        return {}
+    height, width = x_t.shape[-2] * 8, x_t.shape[-1] * 8
+    sizes = torch.tensor([[height, width, 0, 0, height, width]], device=x_t.device, dtype=dtype)
+    return {"text_embeds": conditioning.pooled.to(dtype), "time_ids": sizes.expand(len(x_t), -1)}
+
+
+@torch.no_grad()
+def measured_prediction(denoiser: StandaloneDenoiser, side: int = 32) -> Literal["epsilon", "v_prediction"]:
+    """What a UNet predicts, where nobody says it: SD2's files do not.
+
+    At the last timestep x_t is nearly pure noise. A UNet that predicts the noise answers with its input
+    (correlation 1), one that predicts v with minus the picture, of which it knows nothing (correlation 0).
+
+    Args:
+        denoiser: With a schedule for either.
+        side: Of the latents.
+    """
+    device, last = denoiser.device, len(denoiser.alphas_cumprod) - 1
+    noise = torch.randn(2, 4, side, side, generator=torch.Generator().manual_seed(0)).to(device)
+    conditioning = denoiser.encode_prompt(["", ""], {})
+    answer = denoiser.predict(noise, torch.full((2,), last, device=device), conditioning)
+    correlation = torch.corrcoef(torch.stack([answer.flatten(), noise.flatten()]))[0, 1].item()
+    return "epsilon" if correlation > 0.5 else "v_prediction"
 
 
 class StandaloneHost:
@@ -119,53 +103,73 @@ class StandaloneHost:
 
     Args:
         checkpoint: What it is.
-        pipeline: A `StableDiffusionPipeline`.
+        pipeline: A `StableDiffusionPipeline` or `StableDiffusionXLPipeline`, frozen.
+        texts: Its text encoders, first to last.
         embeddings_dir: Where embedding files go.
+        low_memory: See `Placement`.
     """
 
-    def __init__(self, checkpoint: Checkpoint, pipeline: Any, embeddings_dir: Path) -> None:
-        self.checkpoint, self.pipeline, self.embeddings_dir = checkpoint, pipeline, embeddings_dir
-        self.text = TextPath(pipeline.tokenizer, pipeline.text_encoder)
-        for module in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
-            module.requires_grad_(False).eval()
+    def __init__(
+        self, checkpoint: Checkpoint, pipeline: Any, texts: Sequence[TextPath], embeddings_dir: Path,
+        low_memory: bool = False,
+    ) -> None:  # fmt: skip
+        self.checkpoint, self.pipeline, self.texts = checkpoint, pipeline, tuple(texts)
+        self.embeddings_dir, self.low_memory = embeddings_dir, low_memory
 
     @classmethod
-    def load(cls, path: Path, embeddings_dir: Path, device: str = "cpu") -> StandaloneHost:
-        """Loads a single-file checkpoint.
+    def load(cls, path: Path, embeddings_dir: Path, placement: Placement | None = None) -> StandaloneHost:
+        """Loads a `.safetensors`, a `.ckpt`, or a folder in diffusers' layout; on the CPU in fp32 if not told.
 
         Raises:
-            UnsupportedCheckpoint: If the file is not a Stable Diffusion 1 checkpoint.
+            UnsupportedCheckpoint: If it cannot be trained through; see `recognise` and `load_pipeline`.
+            InvalidSettings: If the placement is not possible here.
         """
-        family = _family(path)
-        pipeline = _pipeline(path, _config_folder(family)).to(device)
-        checkpoint = Checkpoint(path.stem, _sha256(path), "sd1", "epsilon", pipeline.vae.config.sample_size)
-        return cls(checkpoint, pipeline, embeddings_dir)
+        placement = placement or Placement("cpu", "fp32")
+        file = recognise(path)
+        device = chosen_device(placement.device)
+        pipeline = load_pipeline(file, DTYPES[chosen_precision(placement.precision, device, file.precision)])
+        _place(pipeline, device)
+        texts = text_paths(pipeline, file.family)
+        prediction = _settle_prediction(file, pipeline, texts)
+        resolution = placement.resolution or _native_resolution(file, pipeline, prediction)
+        name, sha256 = (path.name, "") if path.is_dir() else (path.stem, cached_sha256(path))
+        checkpoint = Checkpoint(name, sha256, file.family, prediction, resolution)
+        return cls(checkpoint, pipeline, texts, embeddings_dir, placement.low_memory)
+
+    @property
+    def where(self) -> str:
+        """Precision and device, for people to read."""
+        return f"{str(self.pipeline.unet.dtype).removeprefix('torch.')} on {self.pipeline.unet.device.type}"
 
     def token_tables(self) -> dict[str, Floats]:
-        return {ENCODER: self.text.embedding.weight.detach().float().cpu().numpy()}
+        return {text.name: text.embedding.weight.detach().float().cpu().numpy() for text in self.texts}
 
     def tokenize(self, text: str) -> list[int]:
-        return self.text.tokenize(text)
+        return self.texts[0].tokenize(text)
 
     def describe_token(self, token_id: int) -> str:
         return str(self.pipeline.tokenizer.convert_ids_to_tokens(token_id)).removesuffix("</w>")
 
     @contextmanager
     def training(self) -> Iterator[StandaloneDenoiser]:
-        yield StandaloneDenoiser(self.pipeline, self.text, self.checkpoint.prediction_type)
+        with checkpointed(self.pipeline.unet, self.low_memory):
+            yield self._denoiser()
+
+    def _denoiser(self) -> StandaloneDenoiser:
+        return StandaloneDenoiser(self.pipeline, self.texts, self.checkpoint.prediction_type)
 
     def publish(self, path: Path) -> None:
         """Nothing to do: embeddings are passed to `generate`."""
 
-    def encode_texts(self, prompts: Sequence[str], embeddings: Sequence[Embedding] = ()) -> Tensor:
-        """[b, 77, D] conditioning of prompts in which embeddings' names are trigger words; no gradient."""
+    def encode_texts(self, prompts: Sequence[str], embeddings: Sequence[Embedding] = ()) -> Conditioning:
+        """Conditioning of prompts in which embeddings' names are trigger words; no gradient."""
         device = self.pipeline.unet.device
-        vectors = {
+        vectors: Mapping[str, Mapping[str, Tensor]] = {
             e.name.lower(): {encoder: torch.from_numpy(v).to(device) for encoder, v in e.vectors.items()}
             for e in embeddings
         }
         with torch.no_grad():
-            return self.text.encode(prompts, vectors)
+            return encode(self.texts, prompts, vectors)
 
     def generate(
         self, prompts: Sequence[str], seeds: Sequence[int], embeddings: Sequence[Embedding] = (), steps: int = 20,
@@ -173,81 +177,53 @@ class StandaloneHost:
     ) -> list[Image]:  # fmt: skip
         """One picture for each prompt and seed, with diffusers' own pipeline."""
         size = self.checkpoint.resolution
-        negative = self.encode_texts([""]).expand(len(prompts), -1, -1)
-        out = self.pipeline(
-            prompt_embeds=self.encode_texts(prompts, embeddings), negative_prompt_embeds=negative,
-            height=size, width=size, num_inference_steps=steps, guidance_scale=guidance, output_type="np",
-            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
-        )  # fmt: skip
-        return [(image * 255).round().astype(np.uint8) for image in out.images]
+        wanted, unwanted = self.encode_texts(prompts, embeddings), self._unwanted(len(prompts))
+        pooled = {} if wanted.pooled is None else {
+            "pooled_prompt_embeds": wanted.pooled, "negative_pooled_prompt_embeds": unwanted.pooled,
+        }  # fmt: skip
+        # The pipeline takes the device of its first part, which is the VAE.
+        with torch.no_grad(), brought_to(self.pipeline.vae, self.pipeline.unet.device):
+            latents = self.pipeline(
+                prompt_embeds=wanted.states, negative_prompt_embeds=unwanted.states, **pooled,
+                height=size, width=size, num_inference_steps=steps, guidance_scale=guidance, output_type="latent",
+                generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+            ).images  # fmt: skip
+            return [_decoded(self.pipeline.vae, latent[None]) for latent in latents]
+
+    def _unwanted(self, count: int) -> Conditioning:
+        """The negative prompt: empty, which for SDXL means zeros, as in the WebUI and in diffusers."""
+        empty = self.encode_texts([""])
+        return (empty.zeros() if self.checkpoint.family == "sdxl" else empty).repeated(count)
 
 
-def _pipeline(path: Path, config: Path) -> Any:
-    _quiet_libraries()
-    from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
-
-    pipeline: Any = StableDiffusionPipeline.from_single_file(
-        str(path), config=str(config), local_files_only=True, torch_dtype=torch.float32
-    )
-    for network in (pipeline.unet, pipeline.vae):
-        network.to(memory_format=torch.channels_last)  # a third faster on processors and tensor cores alike
-    pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+def _place(pipeline: Any, device: str) -> None:
+    """All on the device but the VAE, which is seldom used: on a GPU it comes when it is."""
+    for name, module in modules_of(pipeline).items():
+        module.to("cpu" if name == "vae" and device == "cuda" else device)
 
 
-def _quiet_libraries() -> None:
-    """Notes about torchvision and dtypes are not for the person who waits for a picture; errors still show."""
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    from diffusers.utils import logging as diffusers_logging
-
-    diffusers_logging.set_verbosity_error()
-    diffusers_logging.disable_progress_bar()
-
-
-def _family(path: Path) -> str:
-    """Which of `data/configs` fits the file, by the shape of its token table.
-
-    Raises:
-        UnsupportedCheckpoint: If none does.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    key = "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"
-    try:
-        with safe_open(path, framework="numpy") as file:
-            width = file.get_slice(key).get_shape()[1] if key in file.keys() else 0  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise UnsupportedCheckpoint(
-            f"{path} cannot be read as a .safetensors checkpoint ({error}).",
-            "Check the path, or download the file again.",
-        ) from error
-    if width != 96:
-        raise UnsupportedCheckpoint(
-            f"{path.name} has a text encoder of width {width or 'unknown'}; "
-            "this version reads the miniature (96) only.",
-            "Use the WebUI extension for other checkpoints.",
-        )
-    return "miniature"
+def _settle_prediction(
+    file: CheckpointFile, pipeline: Any, texts: Sequence[TextPath]
+) -> Literal["epsilon", "v_prediction"]:
+    """As the file says, else as measured; the pipeline's schedule is set accordingly."""
+    prediction = file.prediction_type
+    if prediction is None:
+        prediction = measured_prediction(StandaloneDenoiser(pipeline, texts, "epsilon"))
+    set_schedule(pipeline, prediction, file.zero_snr)
+    return prediction
 
 
-def _config_folder(family: str) -> Path:
-    """A folder in diffusers' layout, with the tokenizer written beside the shipped JSON files."""
-    folder = cache_dir() / "configs" / family
-    shutil.copytree(CONFIGS / family, folder, dirs_exist_ok=True)
-    if not (folder / "tokenizer" / "tokenizer_config.json").exists():
-        write_clip_tokenizer(folder / "tokenizer")
-    return folder
+def _native_resolution(file: CheckpointFile, pipeline: Any, prediction_type: str) -> int:
+    """In pixels. SD2's two public sizes have one config: 768 px goes with v, 512 px with epsilon."""
+    if file.config == "sd2" and prediction_type == "epsilon":
+        return 512
+    latents: int = pipeline.unet.config.sample_size
+    levels = len(pipeline.vae.config.block_out_channels)
+    return latents << (levels - 1)
 
 
-def _sha256(path: Path) -> str:
-    import hashlib
-
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+def _decoded(vae: Any, latent: Tensor) -> Image:
+    """[1, 4, h/8, w/8] -> [h, w, 3]; one at a time, because decoding takes more memory than all steps."""
+    decoded = vae.decode(latent.to(vae.dtype) / vae.config.scaling_factor).sample[0]
+    pixels = ((decoded / 2 + 0.5).clamp(0, 1) * 255).round()
+    return np.asarray(pixels.permute(1, 2, 0).cpu().numpy(), np.uint8)

@@ -1,0 +1,105 @@
+"""Where host, faces, describer and names come together: a workshop for any checkpoint, or for the miniature."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from celebbasis_ext.errors import MissingModel, MissingPackage
+from celebbasis_ext.jobs import Workshop
+from celebbasis_ext.names import load_names
+
+if TYPE_CHECKING:
+    from celebbasis_ext.describe import Describer
+    from celebbasis_ext.faces.base import FaceBackend
+    from celebbasis_ext.hosts.standalone_load import Placement
+
+
+@dataclass(frozen=True)
+class Equipment:
+    """What a workshop is opened with.
+
+    Attributes:
+        checkpoint: A file or a folder; None for the miniature.
+        placement: Where and how it runs; None for the miniature's.
+        detector: A YuNet file; None for the default.
+        recogniser: An SFace or ArcFace file; None for the default.
+        describer: None takes the miniature's tagger there, and elsewhere CLIP if open_clip is installed.
+    """
+
+    checkpoint: Path | None = None
+    placement: Placement | None = None
+    detector: Path | None = None
+    recogniser: Path | None = None
+    describer: Literal["tagger", "clip", "none"] | None = None
+
+
+def open_workshop(
+    embeddings_dir: Path, equipment: Equipment, say: Callable[[str], object] = lambda _: None
+) -> Workshop:
+    """Loads all that a job needs.
+
+    Args:
+        embeddings_dir: Where embedding files go.
+        equipment: What to open.
+        say: Told what takes long, and what was chosen for the user.
+
+    Raises:
+        UnsupportedCheckpoint, InvalidSettings, MissingModel, MissingPackage: Whatever cannot be had.
+    """
+    if equipment.checkpoint is None:
+        return _miniature(embeddings_dir, equipment)
+    faces = _faces(equipment)
+    describer = _describer(equipment, say)
+    from celebbasis_ext.hosts.standalone import StandaloneHost
+
+    say(f"Reading {equipment.checkpoint} ...")
+    host = StandaloneHost.load(equipment.checkpoint, embeddings_dir, equipment.placement)
+    about = host.checkpoint
+    say(f"{about.name}: {about.family}, {about.prediction_type}, {about.resolution} px, {host.where}")
+    return Workshop(host, faces, describer, load_names())
+
+
+def _miniature(embeddings_dir: Path, equipment: Equipment) -> Workshop:
+    from celebbasis_ext.miniature.workshop import open_workshop as open_miniature
+
+    workshop = open_miniature(embeddings_dir)
+    if equipment.describer in (None, "tagger"):
+        return workshop
+    return dataclasses.replace(workshop, describer=_describer(equipment, lambda _: None))
+
+
+def _faces(equipment: Equipment) -> FaceBackend:
+    """The two files that were given."""
+    if equipment.detector is None or equipment.recogniser is None:
+        raise MissingModel(
+            "Face detector and face recogniser are needed to find the face in a photo, and were not given.",
+            "Give both with --face-detector and --face-recogniser (YuNet and SFace from OpenCV's model zoo).",
+        )
+    from celebbasis_ext.faces.opencv import OpenCVFaces
+
+    return OpenCVFaces(equipment.detector, equipment.recogniser)
+
+
+def _describer(equipment: Equipment, say: Callable[[str], object]) -> Describer:
+    if equipment.describer == "tagger":
+        from celebbasis_ext.miniature.tagger import Tagger
+        from celebbasis_ext.miniature.workshop import Assets
+
+        return Tagger(Assets().checked().tagger)
+    from celebbasis_ext.describe import NoWords
+
+    if equipment.describer == "none":
+        return NoWords()
+    from celebbasis_ext.describe_clip import OpenClipDescriber
+
+    try:
+        return OpenClipDescriber()
+    except (MissingPackage, MissingModel) as error:
+        if equipment.describer == "clip":
+            raise
+        say(f"Nobody looks at what else is in the photo; say it with --describe. ({error.message})")
+        return NoWords()
