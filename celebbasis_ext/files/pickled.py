@@ -20,6 +20,7 @@ _DTYPES = {
 _LEFTOVERS = (
     ("pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint"),
     ("numpy.core.multiarray", "scalar"),
+    ("numpy._core.multiarray", "scalar"),
     ("numpy", "dtype"),
     ("_codecs", "encode"),
 )
@@ -81,7 +82,7 @@ def _loaded(path: Path) -> Any:
 
 
 def _not_only_weights(path: Path, reason: str) -> UnsupportedCheckpoint:
-    asked = re.search(r"(?:GLOBAL|class|function) ([\w.]+\.\w+)", reason)
+    asked = re.search(r"(?:GLOBAL|Unsupported class|Unsupported function) ([\w.]+)", reason)
     if asked is None:
         return UnsupportedCheckpoint(
             f"{path} is damaged, or holds more than weights; nothing in it was run.", "Download the file again."

@@ -21,12 +21,12 @@ class HalfGradients:
 
     def enter(self, predicted: Tensor) -> Tensor:
         """The same numbers in fp32; on the way back the gradient is scaled by a power of two."""
-        scaled: Tensor = _Scaled.apply(predicted.float(), self)
+        scaled: Tensor = _Scaled.apply(predicted.float(), self)  # type: ignore[no-untyped-call]
         return scaled
 
     def leave(self, vectors: Tensor) -> Tensor:
         """The same fp32 numbers; on the way back the gradient gets its true size again."""
-        unscaled: Tensor = _Unscaled.apply(vectors, self)
+        unscaled: Tensor = _Unscaled.apply(vectors, self)  # type: ignore[no-untyped-call]
         return unscaled
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,7 +86,9 @@ def load_pipeline(file: CheckpointFile, dtype: torch.dtype) -> Any:
     """
     _quiet_libraries()
     try:
-        pipeline = _from_folder(file, dtype) if file.path.is_dir() else _from_file(file, dtype)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # that torch_dtype has a new name, which older ones lack
+            pipeline = _from_folder(file, dtype) if file.path.is_dir() else _from_file(file, dtype)
     except (OSError, ValueError, RuntimeError, NotImplementedError, KeyError, AttributeError) as error:
         first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UnsupportedCheckpoint(

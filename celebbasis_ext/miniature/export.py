@@ -48,8 +48,9 @@ def _unet_prefixes(config: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]
                 place = 2 if "CrossAttn" in kind else 1
                 yield f"up_blocks.{level}.upsamplers.0.conv", f"output_blocks.{index}.{place}.conv", False
             index += 1
-    for ours, theirs in (("time_embedding.linear_1", "time_embed.0"), ("time_embedding.linear_2", "time_embed.2")):
-        yield ours, theirs, False
+    for ours, theirs in (("time_embedding", "time_embed"), ("add_embedding", "label_emb.0")):  # the second is SDXL's
+        yield f"{ours}.linear_1", f"{theirs}.0", False
+        yield f"{ours}.linear_2", f"{theirs}.2", False
     for ours, theirs in (("conv_in", "input_blocks.0.0"), ("conv_norm_out", "out.0"), ("conv_out", "out.2")):
         yield ours, theirs, False
 
