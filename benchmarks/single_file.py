@@ -25,6 +25,7 @@ _OPENCLIP = (
     ("layer_norm1", "ln_1"), ("layer_norm2", "ln_2"), ("mlp.fc1", "mlp.c_fc"), ("mlp.fc2", "mlp.c_proj"),
     ("self_attn.out_proj", "attn.out_proj"),
 )  # fmt: skip
+_SUPPLY = 10_000_019  # a prime, so that the rows of a matrix are not the same again and again
 _DTYPES = {torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32"}
 
 
@@ -112,19 +113,26 @@ def header_of(
 def write_random(path: Path, state: Mapping[str, Tensor], dtype: torch.dtype, seed: int) -> None:
     """A file of seeded random weights with the shapes of `state`, one tensor at a time, so that memory stays small."""
     generator = torch.Generator().manual_seed(seed)
+    supply = torch.randn(_SUPPLY, generator=generator)
     with replacing(path) as unfinished, unfinished.open("wb") as file:
         file.write(header_of(state, dtype))
         for key, tensor in state.items():
-            weights = _random(key, tensor.shape, generator).to(dtype)
-            file.write(weights.contiguous().view(torch.uint8).numpy().tobytes())
+            weights = _random(key, tensor.shape, generator, supply).to(dtype)
+            file.write(memoryview(weights.contiguous().flatten().view(torch.uint8).numpy()))
 
 
-def _random(key: str, shape: torch.Size, generator: torch.Generator) -> Tensor:
-    """Scaled so that numbers keep their size from layer to layer, as in a network before training."""
+def _random(key: str, shape: torch.Size, generator: torch.Generator, supply: Tensor) -> Tensor:
+    """Scaled so that numbers keep their size from layer to layer, as in a network before training.
+
+    Token tables are drawn number by number, since a basis is made of them; large matrices go around in a supply.
+    """
     if key.endswith("bias"):
         return torch.zeros(shape)
     if "embedding" in key:
         return torch.randn(shape, generator=generator) * 0.02
     if len(shape) < 2:
         return torch.ones(shape)
-    return torch.randn(shape, generator=generator) / math.sqrt(shape[1:].numel())
+    start = int(torch.randint(len(supply), (1,), generator=generator))
+    rounds = -(-(start + shape.numel()) // len(supply))
+    drawn = supply.repeat(rounds)[start : start + shape.numel()].view(shape)
+    return drawn / math.sqrt(shape[1:].numel())
