@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Literal
 
 from celebbasis_ext.errors import MissingModel, MissingPackage
 from celebbasis_ext.jobs import Workshop
+from celebbasis_ext.memory import out_of_memory_explained
 from celebbasis_ext.names import load_names
 
 if TYPE_CHECKING:
     from celebbasis_ext.describe import Describer
     from celebbasis_ext.faces.base import FaceBackend
     from celebbasis_ext.hosts.standalone_load import Placement
+
+_LESS_MEMORY = "Close other programs, or choose --precision bf16 or another --device."
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Equipment:
 
     Attributes:
         checkpoint: A file or a folder; None for the miniature.
-        placement: Where and how it runs; None for the miniature's.
+        placement: Where and how it runs; None for the CPU in fp32.
         detector: A YuNet file; None for the default.
         recogniser: An SFace or ArcFace file; None for the default.
         describer: None takes the miniature's tagger there, and elsewhere CLIP if open_clip is installed.
@@ -48,7 +51,7 @@ def open_workshop(
         say: Told what takes long, and what was chosen for the user.
 
     Raises:
-        UnsupportedCheckpoint, InvalidSettings, MissingModel, MissingPackage: Whatever cannot be had.
+        UnsupportedCheckpoint, InvalidSettings, MissingModel, MissingPackage, OutOfMemory: Whatever cannot be had.
     """
     if equipment.checkpoint is None:
         return _miniature(embeddings_dir, equipment)
@@ -57,7 +60,8 @@ def open_workshop(
     from celebbasis_ext.hosts.standalone import StandaloneHost
 
     say(f"Reading {equipment.checkpoint} ...")
-    host = StandaloneHost.load(equipment.checkpoint, embeddings_dir, equipment.placement)
+    with out_of_memory_explained(_LESS_MEMORY):
+        host = StandaloneHost.load(equipment.checkpoint, embeddings_dir, equipment.placement)
     about = host.checkpoint
     say(f"{about.name}: {about.family}, {about.prediction_type}, {about.resolution} px, {host.where}")
     return Workshop(host, faces, describer, load_names())
@@ -66,10 +70,19 @@ def open_workshop(
 def _miniature(embeddings_dir: Path, equipment: Equipment) -> Workshop:
     from celebbasis_ext.miniature.workshop import open_workshop as open_miniature
 
-    workshop = open_miniature(embeddings_dir)
+    workshop = open_miniature(embeddings_dir, placement=_reproducible(equipment.placement))
     if equipment.describer in (None, "tagger"):
         return workshop
     return dataclasses.replace(workshop, describer=_describer(equipment, lambda _: None))
+
+
+def _reproducible(placement: Placement | None) -> Placement | None:
+    """The miniature is quick enough for the CPU, where a seed gives the same numbers on every computer."""
+    if placement is None:
+        return None
+    device = "cpu" if placement.device == "auto" else placement.device
+    precision = "fp32" if placement.precision == "auto" else placement.precision
+    return dataclasses.replace(placement, device=device, precision=precision)
 
 
 def _faces(equipment: Equipment) -> FaceBackend:

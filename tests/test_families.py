@@ -251,6 +251,7 @@ def test_the_whole_command(
     assert about["prediction_type"] == ("v_prediction" if family == "sd2" else "epsilon")
     ((host, before),) = opened
     assert fingerprint(host) == before
+    assert not torch.equal(*(host.encode_texts(PROMPTS, e).states for e in ([embedding], [])))
     assert all(p.grad is None for module in modules_of(host.pipeline).values() for p in module.parameters())
 
 
@@ -285,6 +286,37 @@ def test_a_single_file_is_the_same_model_as_the_folder(
     assert len(host.checkpoint.sha256) == 64
     other = fingerprint(hosts[family])
     assert fingerprint(host) == other
+
+
+def test_a_schedule_that_ends_in_pure_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from safetensors.torch import save_file
+
+    configs = tiny_configs("sdxl", tmp_path / "tiny-sdxl")
+    path = tmp_path / "model.safetensors"
+    save_file(tiny_single_file("sdxl", configs) | {"v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)}, path)
+    with known_as("sdxl", configs, monkeypatch):
+        host = StandaloneHost.load(path, tmp_path)
+    assert host.checkpoint.prediction_type == "v_prediction"
+    with host.training() as denoiser:
+        assert denoiser.alphas_cumprod[-1] < 1e-6
+    (picture,) = host.generate(["a photo"], [1], steps=2)
+    assert picture.std() > 0
+
+
+def test_out_of_memory_is_no_fault_of_the_file(
+    folders: dict[str, Path],
+    photo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def exhausted(*given: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(standalone_load, "_from_folder", exhausted)
+    assert main(arguments(photo, folders["sd1"], tmp_path / "embeddings")) == 2
+    said = capsys.readouterr().err
+    assert "not enough memory" in said and "--precision bf16" in said
 
 
 @pytest.mark.parametrize(("family", "value"), [("sd1", math.nan), ("sd1", -math.inf), ("sdxl", math.nan)])

@@ -12,6 +12,7 @@ from celebbasis_ext.miniature.people import celebrities
 
 if TYPE_CHECKING:
     from celebbasis_ext.faces.opencv import OpenCVFaces
+    from celebbasis_ext.hosts.standalone_load import Placement
     from celebbasis_ext.miniature.tagger import LookReader
 
 ASSETS = Path(__file__).parent / "assets"
@@ -71,12 +72,12 @@ def open_judge(assets: Assets) -> LookReader:
     return LookReader(assets.judge)
 
 
-def open_workshop(embeddings_dir: Path, assets: Assets | None = None) -> Workshop:
-    """Everything that a job needs, in the miniature."""
+def open_workshop(embeddings_dir: Path, assets: Assets | None = None, placement: Placement | None = None) -> Workshop:
+    """Everything that a job needs, in the miniature; on the CPU in fp32 if not told."""
     from celebbasis_ext.hosts.standalone import StandaloneHost
     from celebbasis_ext.miniature.tagger import Tagger
 
     assets = (assets or Assets()).checked()
-    host = StandaloneHost.load(assets.checkpoint, embeddings_dir)
+    host = StandaloneHost.load(assets.checkpoint, embeddings_dir, placement)
     names = tuple(person.name for person in celebrities())
     return Workshop(host, open_faces(assets), Tagger(assets.tagger), names)
