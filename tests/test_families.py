@@ -385,6 +385,9 @@ def test_what_a_trained_unet_predicts_can_be_measured(tmp_path: Path) -> None:
     with host.training() as denoiser:
         assert measured_prediction(denoiser, side=12) == "epsilon"
         assert measured_prediction(VFromNoise(denoiser), side=12) == "v_prediction"  # type: ignore[arg-type]
+        denoiser.predict = lambda x_t, *_: x_t * math.nan  # type: ignore[method-assign]
+        with pytest.raises(UnsupportedCheckpoint, match="not a number"):
+            measured_prediction(denoiser, side=12)
 
 
 def test_precision_follows_file_and_device() -> None:

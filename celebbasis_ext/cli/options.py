@@ -19,7 +19,9 @@ def add_equipment(command: argparse.ArgumentParser) -> None:
     """Checkpoint, device and face models as options; without a checkpoint it is the miniature."""
     group = command.add_argument_group("checkpoint options (default: the miniature)")
     group.add_argument("--checkpoint", type=Path, metavar="PATH", help="SD 1.x, SD 2.x or SDXL: file or folder")
-    group.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: the fastest; miniature: cpu")
+    group.add_argument(
+        "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: the fastest; miniature: cpu"
+    )
     group.add_argument(
         "--precision", choices=("auto", "fp32", "fp16", "bf16"), default="auto",
         help="of the weights; default: the file's own on CUDA, else fp32",

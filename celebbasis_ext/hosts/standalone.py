@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from celebbasis_ext.errors import UnsupportedCheckpoint
 from celebbasis_ext.files.checkpoint import CheckpointFile, recognise
 from celebbasis_ext.files.checksum import cached_sha256
 from celebbasis_ext.hosts.half_gradients import HalfGradients
@@ -89,12 +91,19 @@ def measured_prediction(denoiser: StandaloneDenoiser, side: int = 32) -> Literal
     Args:
         denoiser: With a schedule for either.
         side: Of the latents.
+
+    Raises:
+        UnsupportedCheckpoint: If the answer is not a number: SD2.1 can overflow in fp16.
     """
     device, last = denoiser.device, len(denoiser.alphas_cumprod) - 1
     noise = torch.randn(2, 4, side, side, generator=torch.Generator().manual_seed(0)).to(device)
     conditioning = denoiser.encode_prompt(["", ""], {})
     answer = denoiser.predict(noise, torch.full((2,), last, device=device), conditioning)
     correlation = torch.corrcoef(torch.stack([answer.flatten(), noise.flatten()]))[0, 1].item()
+    if math.isnan(correlation):
+        raise UnsupportedCheckpoint(
+            "The UNet's answer to noise is not a number.", "Try --precision fp32, or download the checkpoint again."
+        )
     return "epsilon" if correlation > 0.5 else "v_prediction"
 
 
