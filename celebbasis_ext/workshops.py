@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from celebbasis_ext.errors import MissingModel, MissingPackage
+from celebbasis_ext.faces.weights import default_faces
+from celebbasis_ext.files.checkpoint import recognise
 from celebbasis_ext.jobs import Workshop
 from celebbasis_ext.memory import out_of_memory_explained
 from celebbasis_ext.names import load_names
@@ -28,26 +30,26 @@ class Equipment:
     Attributes:
         checkpoint: A file or a folder; None for the miniature.
         placement: Where and how it runs; None for the CPU in fp32.
-        detector: A YuNet file; None for the default.
-        recogniser: An SFace or ArcFace file; None for the default.
         describer: None takes the miniature's tagger there, and elsewhere CLIP if open_clip is installed.
     """
 
     checkpoint: Path | None = None
     placement: Placement | None = None
-    detector: Path | None = None
-    recogniser: Path | None = None
     describer: Literal["tagger", "clip", "none"] | None = None
 
 
 def open_workshop(
-    embeddings_dir: Path, equipment: Equipment, say: Callable[[str], object] = lambda _: None
+    embeddings_dir: Path,
+    equipment: Equipment,
+    faces: Callable[[], FaceBackend] | None = None,
+    say: Callable[[str], object] = lambda _: None,
 ) -> Workshop:
     """Loads all that a job needs.
 
     Args:
         embeddings_dir: Where embedding files go.
         equipment: What to open.
+        faces: Opens detector and recogniser; None for `default_faces`. The miniature's drawn people have their own.
         say: Told what takes long, and what was chosen for the user.
 
     Raises:
@@ -55,7 +57,7 @@ def open_workshop(
     """
     if equipment.checkpoint is None:
         return _miniature(embeddings_dir, equipment)
-    faces = _faces(equipment)
+    found_faces = (faces or default_faces)()
     describer = _describer(equipment, say)
     from celebbasis_ext.hosts.standalone import StandaloneHost
 
@@ -64,7 +66,7 @@ def open_workshop(
         host = StandaloneHost.load(equipment.checkpoint, embeddings_dir, equipment.placement)
     about = host.checkpoint
     say(f"{about.name}: {about.family}, {about.prediction_type}, {about.resolution} px, {host.where}")
-    return Workshop(host, faces, describer, load_names())
+    return Workshop(host, found_faces, describer, _names(equipment.checkpoint))
 
 
 def _miniature(embeddings_dir: Path, equipment: Equipment) -> Workshop:
@@ -76,6 +78,15 @@ def _miniature(embeddings_dir: Path, equipment: Equipment) -> Workshop:
     return dataclasses.replace(workshop, describer=_describer(equipment, lambda _: None))
 
 
+def _names(checkpoint: Path) -> tuple[str, ...]:
+    """The shipped celebrities; the miniature's own for a copy of it, or for another that was trained like it."""
+    if recognise(checkpoint).config != "miniature":
+        return load_names()
+    from celebbasis_ext.miniature.people import celebrities
+
+    return tuple(person.name for person in celebrities())
+
+
 def _reproducible(placement: Placement | None) -> Placement | None:
     """The miniature is quick enough for the CPU, where a seed gives the same numbers on every computer."""
     if placement is None:
@@ -83,18 +94,6 @@ def _reproducible(placement: Placement | None) -> Placement | None:
     device = "cpu" if placement.device == "auto" else placement.device
     precision = "fp32" if placement.precision == "auto" else placement.precision
     return dataclasses.replace(placement, device=device, precision=precision)
-
-
-def _faces(equipment: Equipment) -> FaceBackend:
-    """The two files that were given."""
-    if equipment.detector is None or equipment.recogniser is None:
-        raise MissingModel(
-            "Face detector and face recogniser are needed to find the face in a photo, and were not given.",
-            "Give both with --face-detector and --face-recogniser (YuNet and SFace from OpenCV's model zoo).",
-        )
-    from celebbasis_ext.faces.opencv import OpenCVFaces
-
-    return OpenCVFaces(equipment.detector, equipment.recogniser)
 
 
 def _describer(equipment: Equipment, say: Callable[[str], object]) -> Describer:

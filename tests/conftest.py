@@ -111,5 +111,5 @@ def out(miniature: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     for command in ("sample", "mix", "move", "inspect", "generate"):
         monkeypatch.setattr(f"celebbasis_ext.cli.{command}.open_host", open_host)
-    monkeypatch.setattr("celebbasis_ext.miniature.workshop.open_workshop", lambda out: open_host(None, out))
+    monkeypatch.setattr("celebbasis_ext.miniature.workshop.open_workshop", lambda out, **_: open_host(None, out))
     return tmp_path / "embeddings"

@@ -35,7 +35,7 @@ def workshop() -> Workshop:
 def one_workshop(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     """The checkpoint is opened once and not by every command: these tests are about photos."""
 
-    def opened(embeddings_dir: Path) -> Workshop:
+    def opened(embeddings_dir: Path, **_: object) -> Workshop:
         workshop.host.embeddings_dir = embeddings_dir  # type: ignore[misc]
         return workshop
 

@@ -17,13 +17,13 @@ def add_checkpoint(command: argparse.ArgumentParser) -> None:
 
 
 def open_host(checkpoint: Path | None, embeddings_dir: Path) -> Workshop:
-    """The workshop of a checkpoint, or of the miniature; raises UnsupportedCheckpoint or MissingModel."""
-    import dataclasses
+    """A workshop for words and pictures, where no photo is looked at.
 
-    from celebbasis_ext.hosts.standalone import StandaloneHost
-    from celebbasis_ext.miniature.workshop import open_workshop
+    Raises:
+        UnsupportedCheckpoint, MissingModel, OutOfMemory: What cannot be loaded.
+    """
+    from celebbasis_ext.miniature.workshop import Assets, open_faces
+    from celebbasis_ext.workshops import Equipment, open_workshop
 
-    workshop = open_workshop(embeddings_dir)
-    if checkpoint is None:
-        return workshop
-    return dataclasses.replace(workshop, host=StandaloneHost.load(checkpoint, embeddings_dir))
+    equipment = Equipment(checkpoint, describer=None if checkpoint is None else "none")
+    return open_workshop(embeddings_dir, equipment, lambda: open_faces(Assets().checked()))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def add_equipment(command: argparse.ArgumentParser) -> None:
-    """Checkpoint, device and face models as options; without a checkpoint it is the miniature."""
+    """Checkpoint, device and describer as options; without a checkpoint it is the miniature."""
     group = command.add_argument_group("checkpoint options (default: the miniature)")
     group.add_argument("--checkpoint", type=Path, metavar="PATH", help="SD 1.x, SD 2.x or SDXL: file or folder")
     group.add_argument(
@@ -28,8 +28,6 @@ def add_equipment(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument("--resolution", type=int, metavar="PIXELS", help="default: the checkpoint's own")
     group.add_argument("--low-memory", action="store_true", help="less memory, a third slower")
-    group.add_argument("--face-detector", type=Path, metavar="FILE", help="a YuNet model (.onnx)")
-    group.add_argument("--face-recogniser", type=Path, metavar="FILE", help="an SFace or ArcFace model (.onnx)")
     group.add_argument(
         "--describer", choices=("tagger", "clip", "none"),
         help="who says what else is in a photo; default: clip where it is installed, the tagger in the miniature",
@@ -42,7 +40,7 @@ def equipment_from(options: argparse.Namespace) -> Equipment:
     from celebbasis_ext.workshops import Equipment
 
     placement = Placement(options.device, options.precision, options.resolution, options.low_memory)
-    return Equipment(options.checkpoint, placement, options.face_detector, options.face_recogniser, options.describer)
+    return Equipment(options.checkpoint, placement, options.describer)
 
 
 def add_config(command: argparse.ArgumentParser) -> None:

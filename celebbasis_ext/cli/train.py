@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from celebbasis_ext.cli.exit import INTERRUPTED
 from celebbasis_ext.cli.faces import numbering
-from celebbasis_ext.cli.faces_options import face_choice
+from celebbasis_ext.cli.faces_options import add_face_options, face_choice, faces_from
 from celebbasis_ext.cli.options import add_config, add_equipment, config_from, equipment_from
 from celebbasis_ext.cli.people import add_also
 from celebbasis_ext.cli.progress import run, show_prepared
@@ -43,6 +43,7 @@ def add(commands: Any) -> None:
     train.add_argument("--pictures", type=int, default=4, metavar="N", help="pictures to score at the end (default: 4)")
     train.set_defaults(command=_train)
     add_equipment(train)
+    add_face_options(train)
     add_config(train)
 
 
@@ -58,7 +59,7 @@ def _train(options: argparse.Namespace) -> int:
         photos, tuple(options.name), config_from(options), options.face, descriptions, options.overwrite,
         options.resume, options.also == "pt",
     )  # fmt: skip
-    workshop = open_workshop(options.out, equipment_from(options), print)
+    workshop = open_workshop(options.out, equipment_from(options), lambda: faces_from(options), print)
     with numbering(workshop.faces, options.photos, photos, options.out):
         saved = run(workshop, order, lambda prepared: _prepared(prepared, options))
     for embedding, path in zip(saved.embeddings, saved.paths, strict=True):
