@@ -23,6 +23,7 @@ from celebbasis_ext.faces.base import FaceBackend, find_face
 from celebbasis_ext.files.atomic import replacing
 from celebbasis_ext.files.embedding import check_free, load_embedding, pack_metadata, save_embedding
 from celebbasis_ext.files.folders import cache_dir
+from celebbasis_ext.judge import PromptJudge
 from celebbasis_ext.memory import out_of_memory_explained
 from celebbasis_ext.names import NameReport, select_names
 from celebbasis_ext.types import (
@@ -54,12 +55,14 @@ class Workshop:
         faces: Detector and recogniser.
         describer: Says what is in a photo beside the person.
         names: The celebrities to build the basis from.
+        judge: Says whether pictures show what was asked for; None where nobody here can.
     """
 
     host: Host
     faces: FaceBackend
     describer: Describer
     names: tuple[str, ...]
+    judge: PromptJudge | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class Order:
         descriptions: What to say about each photo instead of asking the describer; None asks.
         overwrite: Replace existing embeddings of these names.
         resume: Go on with an interrupted run of these names.
+        faces: As `face`, one for each photo; used in its place where given.
     """
 
     photos: tuple[Image, ...]
@@ -83,6 +87,12 @@ class Order:
     descriptions: tuple[tuple[str, ...] | None, ...] = ()
     overwrite: bool = False
     resume: bool = False
+    faces: tuple[int | None, ...] = ()
+
+    @property
+    def chosen_faces(self) -> tuple[int | None, ...]:
+        """One for each photo."""
+        return self.faces or (self.face,) * len(self.photos)
 
 
 def usable_names(workshop: Workshop) -> NameReport:
@@ -109,9 +119,18 @@ def prepare(workshop: Workshop, order: Order) -> tuple[Subject, ...]:
     _validate(workshop, order)
     given = order.descriptions or (None,) * len(order.photos)
     return tuple(
-        _subject(workshop, photo, name, order.face, description)
-        for photo, name, description in zip(order.photos, order.names, given, strict=True)
+        _subject(workshop, photo, name, face, description)
+        for photo, name, face, description in zip(order.photos, order.names, order.chosen_faces, given, strict=True)
     )
+
+
+def describe_photo(workshop: Workshop, photo: Image, face: int | None = None) -> tuple[str, ...]:
+    """What the describer sees in a photo beside the person, one phrase each.
+
+    Raises:
+        NoFaceFound, SeveralFaces, InvalidSettings: See `find_face`.
+    """
+    return _subject(workshop, photo, "", face, None).description
 
 
 def _validate(workshop: Workshop, order: Order) -> None:

@@ -84,11 +84,12 @@ def save_embedding(embedding: Embedding, folder: Path, preview: Image | None = N
     with replacing(path) as unfinished:
         save_file(tensors, unfinished, dict(embedding.metadata))
     if preview is not None:
-        _save_preview(path, preview)
+        save_preview(path, preview)
     return path
 
 
-def _save_preview(path: Path, preview: Image) -> None:
+def save_preview(path: Path, preview: Image) -> None:
+    """Writes the picture [h, w, 3] that hosts show for the embedding at `path`."""
     from PIL import Image as Pillow
 
     with replacing(path.with_suffix(".preview.png")) as unfinished:
