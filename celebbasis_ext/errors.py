@@ -64,6 +64,10 @@ class InvalidEmbedding(CelebBasisError):
     """The file is not an embedding that can be read, or does not fit."""
 
 
+class CannotWrite(CelebBasisError):
+    """A file cannot be written: no permission, no space, a name that the file system refuses."""
+
+
 class InvalidSettings(CelebBasisError):
     """An option has a value that makes no sense."""
 

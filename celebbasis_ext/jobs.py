@@ -6,6 +6,7 @@ Every door (command line, tab, API) calls `train_people` and shows its events.
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,21 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from celebbasis_ext import __version__
-from celebbasis_ext.basis import cached_basis, word_vectors
+from celebbasis_ext.basis import cached_basis
 from celebbasis_ext.crop import head_mask, square_around
 from celebbasis_ext.describe import Describer
 from celebbasis_ext.errors import InvalidName, InvalidSettings
 from celebbasis_ext.faces.base import FaceBackend, find_face
-from celebbasis_ext.files.atomic import replacing
-from celebbasis_ext.files.embedding import check_free, load_embedding, pack_metadata, save_embedding
+from celebbasis_ext.files.atomic import write_whole
+from celebbasis_ext.files.embedding import load_embedding, save_embedding
 from celebbasis_ext.files.folders import cache_dir
 from celebbasis_ext.judge import PromptJudge
 from celebbasis_ext.memory import out_of_memory_explained
 from celebbasis_ext.names import NameReport, select_names
+from celebbasis_ext.person import check_new_name, save_person
 from celebbasis_ext.types import (
     CelebBasis,
-    Embedding,
     Event,
     Floats,
     Image,
@@ -77,6 +77,7 @@ class Order:
         descriptions: What to say about each photo instead of asking the describer; None asks.
         overwrite: Replace existing embeddings of these names.
         resume: Go on with an interrupted run of these names.
+        also_pt: Write the old format of embeddings beside the new one.
         faces: As `face`, one for each photo; used in its place where given.
     """
 
@@ -87,6 +88,7 @@ class Order:
     descriptions: tuple[tuple[str, ...] | None, ...] = ()
     overwrite: bool = False
     resume: bool = False
+    also_pt: bool = False
     faces: tuple[int | None, ...] = ()
 
     @property
@@ -144,7 +146,7 @@ def _validate(workshop: Workshop, order: Order) -> None:
             f"The names {', '.join(order.names)} are not all different.", "Give every person a name of their own."
         )
     for name in order.names:
-        check_free(workshop.host.embeddings_dir, name, order.overwrite)
+        check_new_name(workshop.host, name, order.overwrite)
 
 
 def _subject(
@@ -194,27 +196,19 @@ def train_people(workshop: Workshop, order: Order, stop: Callable[[], bool] = la
 def _save(
     workshop: Workshop, order: Order, basis: CelebBasis, subjects: Sequence[Subject], coefficients: Floats, steps: int
 ) -> Saved:
-    host = workshop.host
-    embeddings = tuple(
-        Embedding(
-            subject.name,
-            word_vectors(basis, own),
-            pack_metadata(own, **_provenance(workshop, order, basis, subject, steps)),
+    saved = [
+        save_person(
+            workshop.host, basis, subject.name, own, _facts(workshop, order, subject, steps),
+            overwrite=order.overwrite, also_pt=order.also_pt,
         )
         for subject, own in zip(subjects, coefficients, strict=True)
-    )
-    paths = tuple(save_embedding(e, host.embeddings_dir, overwrite=order.overwrite) for e in embeddings)
-    for path in paths:
-        host.publish(path)
+    ]  # fmt: skip
+    embeddings, paths = zip(*saved, strict=True)
     return Saved(embeddings, paths, finished=steps >= order.config.steps)
 
 
-def _provenance(workshop: Workshop, order: Order, basis: CelebBasis, subject: Subject, steps: int) -> dict[str, Any]:
+def _facts(workshop: Workshop, order: Order, subject: Subject, steps: int) -> dict[str, Any]:
     return {
-        "version": __version__,
-        "checkpoint": dataclasses.asdict(workshop.host.checkpoint),
-        "basis": basis.fingerprint,
-        "radius": basis.radius.tolist(),
         "settings": dataclasses.asdict(order.config),
         "steps": steps,
         "description": list(subject.description),
@@ -249,9 +243,9 @@ def _same_run(order: Order, basis: CelebBasis) -> dict[str, str]:
 def _write_state(path: Path, order: Order, basis: CelebBasis, state: Mapping[str, Any]) -> None:
     import torch
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as unfinished:
-        torch.save({"run": _same_run(order, basis), "state": dict(state)}, unfinished)
+    buffer = io.BytesIO()
+    torch.save({"run": _same_run(order, basis), "state": dict(state)}, buffer)
+    write_whole(path, buffer.getvalue())
 
 
 def _read_state(path: Path, order: Order, basis: CelebBasis) -> dict[str, Any]:

@@ -25,7 +25,7 @@ TREES = {name: ast.parse(path.read_text("utf-8"), str(path)) for path, name in s
 MODULES = {name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in TREES}
 
 DOORS = {"ui", "api", "cli"}
-ROOMS = DOORS | {"types", "errors", "faces", "files", "hosts", "jobs", "evaluate", "miniature", "data"}
+ROOMS = DOORS | {"types", "errors", "faces", "files", "hosts", "jobs", "tools", "evaluate", "miniature", "data"}
 BASE = {"types", "errors"}
 # The modules that stand in no other room: names, basis, coefficients, train ...
 ENGINE = {module for module in MODULES if "." not in module} - ROOMS - {"__init__", "__main__"}
@@ -200,6 +200,18 @@ def test_jobs_know_no_host_and_no_door() -> None:
     )
 
 
+def test_tools_stand_beside_jobs() -> None:
+    allowed = ENGINE | BASE | {"files", "jobs"}
+    forbid(
+        "tools may import only the engine, files, types, errors, jobs and hosts.base:",
+        lambda i: i.own and i.source == "tools" and i.what != "hosts.base" and i.target not in allowed,
+    )
+    forbid(
+        "tools is imported only by ui, api and cli:",
+        lambda i: i.own and i.target == "tools" and i.source not in DOORS,
+    )
+
+
 def test_nobody_inside_imports_a_door() -> None:
     forbid(
         "ui, api and cli are for scripts/ to import:",
@@ -208,9 +220,9 @@ def test_nobody_inside_imports_a_door() -> None:
 
 
 def test_only_doors_and_tools_import_jobs() -> None:
-    allowed = DOORS | {"jobs", "evaluate", "miniature"}
+    allowed = DOORS | {"jobs", "tools", "evaluate", "miniature"}
     forbid(
-        "jobs is imported only by ui, api, cli, evaluate and miniature:",
+        "jobs is imported only by ui, api, cli, tools, evaluate and miniature:",
         lambda i: i.own and i.target == "jobs" and i.source not in allowed,
     )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -51,7 +53,8 @@ class ScriptedHost:
         return {"clip_l": np.random.default_rng(0).standard_normal((len(self.words), WIDTH)).astype(np.float32)}
 
     def tokenize(self, text: str) -> list[int]:
-        return [self.words.index(word) for word in text.split()]
+        words = re.findall(r"\w+|[^\w\s]", text)
+        return [self.words.index(word) if word in self.words else 1000 + zlib.crc32(word.encode()) for word in words]
 
     def describe_token(self, token_id: int) -> str:
         return self.words[token_id]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from celebbasis_ext.cli.exit import INTERRUPTED
 from celebbasis_ext.cli.options import add_config, config_from
+from celebbasis_ext.cli.people import add_also, print_surprises
 from celebbasis_ext.cli.progress import run
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def add(commands: Any) -> None:
     train.add_argument("--describe", nargs="+", metavar="WORDS", help="what is in each photo beside the person")
     train.add_argument("--describer", choices=("tagger", "clip", "none"), default="tagger", help="who else says it")
     train.add_argument("--overwrite", action="store_true", help="replace existing embeddings of these names")
+    add_also(train)
     train.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     train.add_argument("--pictures", type=int, default=4, metavar="N", help="pictures to score at the end (default: 4)")
     train.set_defaults(command=_train)
@@ -42,10 +44,12 @@ def _train(options: argparse.Namespace) -> int:
     photos = tuple(read_photo(path) for path in options.photos)
     descriptions = tuple(GivenWords(words).phrases for words in options.describe or ())
     order = Order(
-        photos, tuple(options.name), config_from(options), options.face, descriptions, options.overwrite, options.resume
-    )
+        photos, tuple(options.name), config_from(options), options.face, descriptions, options.overwrite,
+        options.resume, options.also == "pt",
+    )  # fmt: skip
     workshop = _with_describer(open_workshop(options.out), options.describer)
     saved = run(workshop, order)
+    print_surprises(workshop, options.name)
     for embedding, path in zip(saved.embeddings, saved.paths, strict=True):
         print(f"{embedding.name}: {path}")
     if options.pictures and saved.finished:

@@ -1,0 +1,76 @@
+"""`celebbasis generate`: pictures of a prompt in which people are words."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from celebbasis_ext.cli.host import add_checkpoint, open_host
+from celebbasis_ext.errors import InvalidSettings
+
+if TYPE_CHECKING:
+    from celebbasis_ext.types import Embedding, Image
+
+
+def add(commands: Any) -> None:
+    generate = commands.add_parser(
+        "generate", help="draw a prompt", epilog='example: celebbasis generate "anna-cb at the beach" --count 4'
+    )
+    generate.add_argument("prompt", metavar="PROMPT", help="may name embeddings of the folder, such as anna-cb")
+    generate.add_argument("--embedding", nargs="+", type=Path, default=[], metavar="FILE", help="others to load")
+    generate.add_argument(
+        "--embeddings", type=Path, default=Path("embeddings"), metavar="FOLDER",
+        help="where they are looked for (default: %(default)s)",
+    )  # fmt: skip
+    generate.add_argument("--seed", type=int, default=0, help="of the first picture (default: 0)")
+    generate.add_argument("--count", type=int, default=4, metavar="N", help="how many pictures (default: 4)")
+    generate.add_argument("--steps", type=int, default=20, help="of the sampler (default: 20)")
+    generate.add_argument("--out", type=Path, default=Path("pictures"), help="their folder (default: %(default)s)")
+    add_checkpoint(generate)
+    generate.set_defaults(command=_generate)
+
+
+def _generate(options: argparse.Namespace) -> int:
+    from celebbasis_ext.evaluate.sheets import save_png
+    from celebbasis_ext.files.embedding import load_embedding
+    from celebbasis_ext.files.picture import next_number
+    from celebbasis_ext.tools import draw, embeddings_named_in
+
+    if options.seed < 0:
+        raise InvalidSettings(f"Expected a seed of at least 0, got {options.seed}.", "Choose another.")
+    found = embeddings_named_in(options.prompt, options.embeddings)
+    people = _distinct([load_embedding(path) for path in [*options.embedding, *found]])
+    print(
+        f"people: {', '.join(e.name for e in people) or 'none of the folder is named in the prompt'}", file=sys.stderr
+    )
+    workshop = open_host(options.checkpoint, options.embeddings)
+    seeds = range(options.seed, options.seed + options.count)
+    sheet = options.out / f"{next_number(options.out):05d}-sheet.png"
+    pictures, _ = draw(workshop, options.prompt, people, seeds, options.out, options.steps, print)
+    if len(pictures) > 1:
+        save_png(_sheet(options.prompt, seeds, pictures), sheet)
+        print(sheet)
+    return 0
+
+
+def _distinct(embeddings: Sequence[Embedding]) -> list[Embedding]:
+    """One of each name: those that were given go before those that were found."""
+    first: dict[str, Embedding] = {}
+    for embedding in embeddings:
+        first.setdefault(embedding.name.lower(), embedding)
+    return list(first.values())
+
+
+def _sheet(prompt: str, seeds: Sequence[int], pictures: Sequence[Image]) -> Image:
+    """All pictures as a grid, nearly square."""
+    from celebbasis_ext.evaluate.sheets import SheetRow, contact_sheet
+
+    across = math.ceil(math.sqrt(len(pictures)))
+    rows = [SheetRow(f"seed {seeds[i]}", "", tuple(pictures[i : i + across])) for i in range(0, len(pictures), across)]
+    return contact_sheet(
+        rows, [f"+{i}" if i else "" for i in range(across)], prompt, cell=max(160, pictures[0].shape[0] // 2)
+    )
