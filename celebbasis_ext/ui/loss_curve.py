@@ -18,10 +18,9 @@ def loss_curve(losses: Sequence[float], steps: int) -> str:
     span = (high - low) or 1.0
 
     def points(values: Sequence[float]) -> str:
+        x, y = WIDTH / max(steps, 1), HEIGHT * 0.92 / span
         shown = range(0, len(values), stride)
-        return " ".join(
-            f"{WIDTH * (i + 1) / max(steps, 1):.1f},{HEIGHT * (0.96 - 0.92 * (values[i] - low) / span):.1f}" for i in shown
-        )
+        return " ".join(f"{x * (i + 1):.1f},{HEIGHT * 0.96 - y * (values[i] - low):.1f}" for i in shown)
 
     smooth = running_mean(losses)
     return (

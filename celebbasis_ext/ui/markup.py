@@ -7,7 +7,6 @@ import io
 import time
 from collections.abc import Iterable, Sequence
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celebbasis_ext.ui.loss_curve import loss_curve
@@ -152,9 +151,9 @@ def _pictures(job: Job) -> list[str]:
     return [f'<div class="cb-watch">{"".join(parts)}</div>'] if parts else []
 
 
-def outcome_panel(outcome: Outcome, can_send: bool) -> str:
+def outcome_panel(outcome: Outcome, in_webui: bool) -> str:
     """The words to use, the scores beside those of anybody, and the contact sheet."""
-    words = "".join(word_line(embedding.name, can_send) for embedding in outcome.saved.embeddings)
+    words = "".join(word_line(embedding.name, in_webui) for embedding in outcome.saved.embeddings)
     stopped = (
         '<p class="cb-hint">Stopped early. What was learned is saved; Resume goes on from here.</p>'
         if not outcome.saved.finished
@@ -172,12 +171,10 @@ def outcome_panel(outcome: Outcome, can_send: bool) -> str:
     return f'<div class="cb-outcome"><h3>The trigger word</h3>{words}{stopped}{scores}{sheet}</div>'
 
 
-def word_line(name: str, can_send: bool) -> str:
+def word_line(name: str, in_webui: bool) -> str:
     """A trigger word with what can be done with it."""
     word = escape(name, quote=True)
-    send = (
-        f'<button type="button" class="cb-button" data-cb-send="{word}">Send to txt2img</button>' if can_send else ""
-    )
+    send = f'<button type="button" class="cb-button" data-cb-send="{word}">Send to txt2img</button>' if can_send else ""
     return (
         f'<p class="cb-word"><code>{word}</code>'
         f'<button type="button" class="cb-button" data-cb-copy="{word}" aria-label="Copy {word}">Copy</button>{send}</p>'
@@ -219,7 +216,9 @@ def cards(people: Sequence[TrainedPerson], chosen: str | None) -> str:
     """The people as cards that can be pressed."""
     if not people:
         return '<div class="cb-box"><p>Nobody has been learned yet. Go to Train and give a photo.</p></div>'
-    return f'<div class="cb-cards" role="list">{"".join(_card(person, person.name == chosen) for person in people)}</div>'
+    return (
+        f'<div class="cb-cards" role="list">{"".join(_card(person, person.name == chosen) for person in people)}</div>'
+    )
 
 
 def _card(person: TrainedPerson, chosen: bool) -> str:
@@ -239,6 +238,15 @@ def _card(person: TrainedPerson, chosen: bool) -> str:
     )
 
 
+def gallery(pictures: Sequence[Image], prompt: str) -> str:
+    """Pictures side by side; each can be saved."""
+    shown = "".join(
+        f'<a href="{uri}" download="picture-{i}.png"><img src="{uri}" alt="{escape(prompt)}, number {i}"></a>'
+        for i, uri in enumerate(map(picture_uri, pictures), start=1)
+    )
+    return f'<div class="cb-gallery">{shown}</div>'
+
+
 def checkpoint_of(person: TrainedPerson) -> str:
     checkpoint = person.facts.get("checkpoint")
     return str(checkpoint.get("name", "")) if isinstance(checkpoint, dict) else ""
@@ -248,16 +256,14 @@ def date_of(person: TrainedPerson) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(person.changed))
 
 
-def details(person: TrainedPerson, facts: Sequence[tuple[str, str]], can_send: bool) -> str:
+def details(person: TrainedPerson, facts: Sequence[tuple[str, str]], in_webui: bool) -> str:
     """All that is known of a person, and a link that saves the file."""
     rows = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in facts)
     uri = _uri(person.path.read_bytes(), "application/octet-stream")
-    export = f'<a class="cb-button" download="{escape(person.path.name)}" href="{uri}">Export {_suffix(person.path)}</a>'
-    return f'<div class="cb-details">{word_line(person.name, can_send)}<p>{export}</p><dl>{rows}</dl></div>'
-
-
-def _suffix(path: Path) -> str:
-    return escape(path.suffix)
+    export = (
+        f'<a class="cb-button" download="{escape(person.path.name)}" href="{uri}">Export {_suffix(person.path)}</a>'
+    )
+    return f'<div class="cb-details">{word_line(person.name, in_webui)}<p>{export}</p><dl>{rows}</dl></div>'
 
 
 def settings_text(settings: Any) -> str:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celebbasis_ext.errors import CelebBasisError, InvalidSettings
+from celebbasis_ext.errors import CelebBasisError, InvalidName
 from celebbasis_ext.faces.base import numbered
-from celebbasis_ext.files.embedding import check_free
-from celebbasis_ext.jobs import Order, describe_photo
+from celebbasis_ext.files.embedding import embeddings_in
+from celebbasis_ext.files.name_rules import propose_name
+from celebbasis_ext.jobs import RESUME_SUFFIX, Order, describe_photo
+from celebbasis_ext.person import check_new_name, surprises_of_name
 from celebbasis_ext.training_job import Outcome, PreviewWish, run_training
 from celebbasis_ext.types import Face, Image
 
@@ -61,21 +63,27 @@ class Studio:
             return dataclasses.replace(seen, error=error)
 
     def complaint(self, name: str, others: Sequence[str] = ()) -> CelebBasisError | None:
-        """Why a name cannot be given to somebody new."""
+        """Why a name cannot be given to somebody new; the hint proposes another."""
         try:
-            check_free(self.context.embeddings_dir, name)
+            check_new_name(self.context.open_workshop().host, name)
         except CelebBasisError as error:
             return error
         if name.lower() in (other.lower() for other in others):
-            return InvalidSettings(f"The name {name!r} is given twice.", "Give every person a name of their own.")
+            return InvalidName(f"The name {name!r} is given twice.", f"Choose {self.proposal(name, others)}.")
         return None
 
+    def surprises(self, name: str) -> tuple[str, ...]:
+        """What is surprising about a name that may be used."""
+        return tuple(warning.sentence for warning in surprises_of_name(self.context.open_workshop().host, name))
+
     def proposal(self, wish: str, others: Sequence[str] = ()) -> str:
-        """A free name close to a wish."""
-        stem = "".join(c if c.isascii() and c.isalnum() else "-" for c in wish.lower()).strip("-")
-        stem = "-".join(part for part in stem.split("-") if part).removesuffix("-cb")[:40] or "person"
-        names = (f"{stem}-cb", *(f"{stem}-{i}-cb" for i in range(2, 1000)))
-        return next((name for name in names if self.complaint(name, others) is None), "")
+        """A free name close to a wish; empty where none was found."""
+        try:
+            host = self.context.open_workshop().host
+            taken = (path.stem for path in embeddings_in(self.context.embeddings_dir))
+            return propose_name(wish, (*taken, *others), host.tokenize)
+        except CelebBasisError:
+            return ""
 
     def train(self, order: Order, wish: PreviewWish) -> Job:
         """Puts a training at the end of the line."""
@@ -84,29 +92,28 @@ class Studio:
             return run_training(self.context.open_workshop(), order, wish, report)
 
         job = self.context.queue.order(", ".join(order.names), "train", work)
-        self._orders = {job.id: (order, wish)}
+        known = {known.id for known in self.context.queue.jobs()}
+        self._orders = {key: value for key, value in self._orders.items() if key in known} | {job.id: (order, wish)}
         return job
 
-    def resume(self) -> Job:
-        """Goes on with the training that was stopped last.
+    def stopped(self, names: Sequence[str] = ()) -> tuple[Order, PreviewWish] | None:
+        """The last training that was stopped under way and whose photos are still known; of these names, if given."""
+        for order, wish in reversed(self._orders.values()):
+            if order.names == tuple(names) or not names:
+                return (order, wish) if self.is_unfinished(order.names) else None
+        return None
 
-        Raises:
-            InvalidSettings: There is none.
-        """
-        job = self.current()
-        if not self.can_resume(job) or job is None:
-            raise InvalidSettings("There is no stopped training to go on with.", "Press Train.")
-        order, wish = self._orders[job.id]
+    def is_unfinished(self, names: Sequence[str]) -> bool:
+        """Whether an interrupted run of these names can be gone on with."""
+        return (self.context.embeddings_dir / ("+".join(names) + RESUME_SUFFIX)).is_file()
+
+    def anybody_unfinished(self) -> bool:
+        folder = self.context.embeddings_dir
+        return folder.is_dir() and any(folder.glob(f"*{RESUME_SUFFIX}"))
+
+    def resume(self, order: Order, wish: PreviewWish) -> Job:
+        """Goes on with an interrupted run."""
         return self.train(dataclasses.replace(order, resume=True, overwrite=True), wish)
-
-    def can_resume(self, job: Job | None) -> bool:
-        """Whether the job was stopped under way, and its photos are still known."""
-        return (
-            job is not None
-            and job.id in self._orders
-            and job.over
-            and (self.context.embeddings_dir / ("+".join(self._orders[job.id][0].names) + ".resume")).is_file()
-        )
 
     def current(self) -> Job | None:
         """The training that is running or next, else the last one."""

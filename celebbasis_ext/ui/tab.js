@@ -46,7 +46,7 @@
     if (!target || !root()?.contains(target)) return;
     const { cbCopy, cbSend, cbPerson } = target.dataset;
     if (cbCopy) copy(target, cbCopy);
-    if (cbSend) window.celebbasis.sendToTxt2img?.(cbSend);
+    if (cbSend) window.celebbasis.send(cbSend);
     if (cbPerson && setText("celebbasis_pressed", cbPerson)) setTimeout(() => press("celebbasis_press"), 60);
   };
 
@@ -64,7 +64,14 @@
     event.preventDefault(); event.stopPropagation();
   };
 
-  window.celebbasis = { setText, press, ...(window.celebbasisInWebUI ?? {}) };
+  // In the standalone page "Draw with it" leads to its Generate page; in the WebUI, to txt2img.
+  const sendToGenerate = (word) => {
+    const tab = [...document.querySelectorAll("#celebbasis_pages button")].find((b) => b.textContent.trim() === "Generate");
+    tab?.click();
+    setTimeout(() => setText("celebbasis_generate_prompt", `a photo of ${word}`), 300);
+  };
+
+  window.celebbasis = { setText, press, send: sendToGenerate, ...(window.celebbasisInWebUI ?? {}) };
   document.addEventListener("click", onClick);
   window.addEventListener("paste", onPaste, true);
   setInterval(watch, WATCH_EVERY);

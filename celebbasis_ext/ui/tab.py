@@ -9,6 +9,7 @@ import gradio as gr
 
 from celebbasis_ext.ui import markup
 from celebbasis_ext.ui.context import TabContext
+from celebbasis_ext.ui.generate_box import GenerateBox
 from celebbasis_ext.ui.gradio_versions import plain_html, run_on_load
 from celebbasis_ext.ui.people_page import PeoplePage
 from celebbasis_ext.ui.studio import Studio
@@ -32,10 +33,13 @@ def fill(context: TabContext) -> None:
         plain_html(f"<style>{(HERE / 'style.css').read_text('utf-8')}</style>{markup.notices(context.notices)}")
         with gr.Tabs(elem_id="celebbasis_pages"):
             with gr.Tab("Train", elem_id="celebbasis_train_page"):
-                TrainPage(studio)
+                train = TrainPage(studio)
             with gr.Tab("People", elem_id="celebbasis_people_page") as tab:
-                people = PeoplePage(studio)
-        tab.select(people.refreshed, None, people.listed, queue=False)
+                people = PeoplePage(studio, train)
+            if not context.in_webui:
+                with gr.Tab("Generate", elem_id="celebbasis_generate_page"):
+                    GenerateBox(context)
+        tab.select(people.refreshed, people.person, people.listed, queue=False)
 
 
 def script() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,21 +73,20 @@ class TrainPage:
         self.rows = [self._person_row(i) for i in range(MOST_PEOPLE)]
 
     def _person_row(self, index: int) -> PersonRow:
-        with gr.Group(visible=False) as group:
-            with gr.Row():
-                with gr.Column(scale=1, min_width=140):
-                    portrait = plain_html(elem_id=f"celebbasis_portrait_{index}")
-                with gr.Column(scale=2, min_width=180):
-                    face = gr.Radio([], label="Which face", visible=False, elem_id=f"celebbasis_face_{index}")
-                    name = gr.Textbox(
-                        label="Name: the trigger word", placeholder="anna-cb", elem_id=f"celebbasis_name_{index}"
-                    )
-                    hint = plain_html(elem_id=f"celebbasis_hint_{index}")
-                    words = gr.Textbox(
-                        label="In the photo, but not the person", placeholder="red background, wearing glasses",
-                        info="Said while training, so that it does not become part of the person.",
-                        elem_id=f"celebbasis_words_{index}",
-                    )  # fmt: skip
+        with gr.Group(visible=False) as group, gr.Row():
+            with gr.Column(scale=1, min_width=140):
+                portrait = plain_html(elem_id=f"celebbasis_portrait_{index}")
+            with gr.Column(scale=2, min_width=180):
+                face = gr.Radio([], label="Which face", visible=False, elem_id=f"celebbasis_face_{index}")
+                name = gr.Textbox(
+                    label="Name: the trigger word", placeholder="anna-cb", elem_id=f"celebbasis_name_{index}"
+                )
+                hint = plain_html(elem_id=f"celebbasis_hint_{index}")
+                words = gr.Textbox(
+                    label="In the photo, but not the person", placeholder="red background, wearing glasses",
+                    info="Said while training, so that it does not become part of the person.",
+                    elem_id=f"celebbasis_words_{index}",
+                )  # fmt: skip
         return PersonRow(group, portrait, face, name, hint, words)
 
     def _lay_out_settings(self) -> None:
@@ -122,9 +121,7 @@ class TrainPage:
             self.stranger.click(self._draw_stranger, None, self.photos, queue=False)
         for index, row in enumerate(rows):
             names = [other.name for other in rows]
-            row.name.change(
-                lambda *names, index=index: self._name_hint(names, index), names, row.hint, **QUIET
-            )
+            row.name.change(lambda *names, index=index: self._name_hint(names, index), names, row.hint, **QUIET)
             row.face.change(
                 lambda files, face, index=index: self._face_chosen(files, face, index),
                 [self.photos, row.face], [row.portrait, row.words], **QUIET,
@@ -139,7 +136,7 @@ class TrainPage:
         people = [component for row in self.rows for component in row.inputs]
         self.train.click(self._train, [*form, *people], [self.message, *shown], **QUIET)
         self.stop.click(self._stop, None, shown, **QUIET)
-        self.resume.click(self._resume, None, [self.message, *shown], **QUIET)
+        self.resume.click(self._resume, [*form, *people], [self.message, *shown], **QUIET)
         self.watch.click(self._watch, self.shown, shown, **QUIET)
 
     def _photos_changed(self, files: Any, before: Sequence[str], *entries: Any) -> list[Any]:
@@ -149,9 +146,10 @@ class TrainPage:
         typed = {path: entries[3 * i : 3 * i + 3] for i, path in enumerate(before)}
         names: list[str] = []
         updates: list[Any] = []
-        for path in kept:
-            updates += self._filled_row(Path(path), typed.get(path), names)
-        updates += [gr.update(visible=False), *[gr.update()] * 5] * (MOST_PEOPLE - len(kept))
+        for i, path in enumerate(kept):
+            fresh = (None, entries[3 * i + 1], None) if i >= len(before) else None
+            updates += self._filled_row(Path(path), typed.get(path, fresh), names)
+        updates += [gr.update(visible=False), "", gr.update(value=None), "", "", ""] * (MOST_PEOPLE - len(kept))
         too_many = f"Only the first {MOST_PEOPLE} photos are used." if len(paths) > MOST_PEOPLE else ""
         return [tuple(kept), *updates, markup.note_box(too_many) if too_many else ""]
 
@@ -168,7 +166,7 @@ class TrainPage:
             gr.update(choices=[str(i + 1) for i in range(len(seen.faces))], value=face or None, visible=several),
             name,
             self._hint(name, names[:-1]),
-            ", ".join(seen.words) if words is None else words,
+            words or ", ".join(seen.words),
         ]
 
     def _face_chosen(self, files: Any, face: str | None, index: int) -> tuple[Any, Any]:
@@ -184,9 +182,11 @@ class TrainPage:
 
     def _hint(self, name: str, others: Sequence[str]) -> str:
         complaint = self.studio.complaint(name, others)
-        if complaint is None:
-            return markup.hint_line(f"Write {name} in a prompt.", good=True)
-        return markup.hint_line(f"{complaint.message} How about {self.studio.proposal(name, others)}?")
+        if complaint is not None:
+            return markup.hint_line(str(complaint))
+        return markup.hint_line(f"Write {name} in a prompt.", good=True) + "".join(
+            markup.hint_line(surprise, good=True) for surprise in self.studio.surprises(name)
+        )
 
     def _draw_stranger(self) -> list[str]:
         """A portrait of somebody new, as if it had been uploaded."""
@@ -201,29 +201,57 @@ class TrainPage:
         save_png(self.studio.context.draw_stranger(seed), path)
         return [str(path)]
 
-    def _train(self, files: Any, consent: bool, prompt: str, every: float | None, *rest: Any) -> list[Any]:
-        settings, people = rest[: len(FIELDS)], rest[len(FIELDS) :]
-        try:
-            if not consent:
-                raise InvalidSettings(
-                    "Nobody has said yet that the person agrees.", f"Tick the box: “{CONSENT}”"
-                )
-            order = order_from(uploaded(files), people, config_from(settings), self.studio)
-            self.studio.train(order, PreviewWish(prompt.strip() or PLAIN, max(0, int(every or 0))))
-        except CelebBasisError as error:
-            return [markup.error_box(error), *self._watch("")]
-        return ["", *self._watch("")]
+    def _train(self, *form: Any) -> list[Any]:
+        return self._ordered(lambda: self.studio.train(*self._order(form)))
+
+    def _resume(self, *form: Any) -> list[Any]:
+        return self._ordered(lambda: self.studio.resume(*self._unfinished(form)))
 
     def _stop(self) -> list[Any]:
         self.studio.stop()
         return self._watch("")
 
-    def _resume(self) -> list[Any]:
+    def _ordered(self, give: Callable[[], Job]) -> list[Any]:
+        """Gives an order; what is wrong with it is said beside the buttons."""
         try:
-            self.studio.resume()
+            give()
         except CelebBasisError as error:
             return [markup.error_box(error), *self._watch("")]
         return ["", *self._watch("")]
+
+    def _order(self, form: Sequence[Any], unfinished: bool = False) -> tuple[Order, PreviewWish]:
+        """The page's entries.
+
+        Raises:
+            CelebBasisError: See `order_from`; or nobody has said that the person agrees.
+        """
+        files, consent, prompt, every = form[:4]
+        settings, people = form[4 : 4 + len(FIELDS)], form[4 + len(FIELDS) :]
+        if not consent:
+            raise InvalidSettings("Nobody has said yet that the person agrees.", f"Tick the box “{CONSENT}”")
+        order = order_from(uploaded(files), people, config_from(settings))
+        for i, name in enumerate(order.names):
+            complaint = None if unfinished else self.studio.complaint(name, order.names[:i])
+            if complaint is not None:
+                raise complaint
+        return order, PreviewWish((prompt or "").strip() or PLAIN, max(0, int(every or 0)))
+
+    def _unfinished(self, form: Sequence[Any]) -> tuple[Order, PreviewWish]:
+        """What to go on with: the page's entries, if they belong to an interrupted run, or the run stopped last.
+
+        Raises:
+            InvalidSettings: There is neither.
+        """
+        names = [str(name or "").strip() for name in form[4 + len(FIELDS) + 1 :: 3]][: len(uploaded(form[0]))]
+        stopped = self.studio.stopped(names) or (None if names else self.studio.stopped())
+        if stopped is not None:
+            return stopped
+        if names and self.studio.is_unfinished(names):
+            return self._order(form, unfinished=True)
+        raise InvalidSettings(
+            "There is no interrupted run of these names." if names else "There is no interrupted run to go on with.",
+            "Give the photo and the name that it was started with, or press Train.",
+        )
 
     def _watch(self, shown: str) -> list[Any]:
         """How the current training stands; what has not changed since `shown` is not sent again."""
@@ -242,7 +270,7 @@ class TrainPage:
             queue,
             gr.update(value="Train another" if busy else "Train"),
             gr.update(interactive=busy),
-            gr.update(interactive=self.studio.can_resume(job)),
+            gr.update(interactive=not busy and self.studio.anybody_unfinished()),
         ]
 
     def _ending(self, job: Job | None) -> str:
@@ -258,32 +286,26 @@ def _portrait(seen: SeenPhoto, chosen: int | None) -> str:
     return picture + (markup.error_box(seen.error) if seen.error else "")
 
 
-def order_from(paths: Sequence[Path], people: Sequence[Any], config: TrainConfig, studio: Studio) -> Order:
+def order_from(paths: Sequence[Path], people: Sequence[Any], config: TrainConfig) -> Order:
     """The page's entries as an order.
 
     Args:
         paths: The photos.
         people: For each row, also the empty ones: number of the face, name, words.
         config: How to train.
-        studio: Knows which names are free.
 
     Raises:
-        InvalidSettings: There is no photo, or a face has to be chosen.
-        UnreadableImage, InvalidName, NameTaken: See there.
+        InvalidSettings: There is no photo.
+        UnreadableImage: See `read_photo`.
     """
     from celebbasis_ext.files.photo import read_photo
 
     if not paths:
         raise InvalidSettings("There is no photo yet.", "Drop one, choose one, or paste one.")
     rows = [people[3 * i : 3 * i + 3] for i in range(min(len(paths), MOST_PEOPLE))]
-    names = [str(name or "").strip() for _, name, _ in rows]
-    for i, name in enumerate(names):
-        complaint = studio.complaint(name, names[:i])
-        if complaint is not None:
-            raise complaint
     return Order(
         tuple(read_photo(path) for path in paths[:MOST_PEOPLE]),
-        tuple(names),
+        tuple(str(name or "").strip() for _, name, _ in rows),
         config,
         faces=tuple(int(face) if face else None for face, _, _ in rows),
         descriptions=tuple(GivenWords(words or "").phrases for _, _, words in rows),
