@@ -64,6 +64,18 @@ class InvalidEmbedding(CelebBasisError):
     """The file is not an embedding that can be read, or does not fit."""
 
 
+class UnknownPerson(InvalidEmbedding):
+    """Nobody of that name was learned here."""
+
+
+class PersonBusy(CelebBasisError):
+    """A job that waits or runs writes the same person."""
+
+
+class QueueFull(CelebBasisError):
+    """Too many jobs are waiting."""
+
+
 class CannotWrite(CelebBasisError):
     """A file cannot be written: no permission, no space, a name that the file system refuses."""
 

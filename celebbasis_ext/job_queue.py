@@ -12,17 +12,19 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from celebbasis_ext.errors import CelebBasisError
+from celebbasis_ext.errors import CelebBasisError, PersonBusy, QueueFull
 from celebbasis_ext.types import Image
 
 State = Literal["queued", "running", "done", "stopped", "failed"]
 KEPT = 20
 """Ended jobs that are remembered; a job's result holds pictures."""
+LONGEST_LINE = 8
+"""Jobs that may wait; each holds its photos."""
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +60,7 @@ class Job:
         id: Its own, for ever.
         title: For people to read.
         kind: What sort of work it is, such as "train".
+        people: Whom it writes; until it is over nobody else may.
         state: "stopped" has a result; "failed" has an error.
         progress: How far it is.
         stopping: Somebody asked it to stop.
@@ -71,6 +74,7 @@ class Job:
     id: str
     title: str
     kind: str
+    people: tuple[str, ...] = ()
     state: State = "queued"
     progress: Progress = Progress()
     stopping: bool = False
@@ -152,16 +156,32 @@ class JobQueue:
         with self._changed:
             return tuple(self._jobs.values())
 
-    def order(self, title: str, kind: str, work: Work) -> Job:
-        """Puts work at the end of the line."""
-        job = Job(uuid.uuid4().hex[:12], title, kind, ordered=time.time())
+    def order(self, title: str, kind: str, work: Work, people: Sequence[str] = ()) -> Job:
+        """Puts work at the end of the line.
+
+        Raises:
+            PersonBusy: Another job writes one of these people.
+            QueueFull: Too many jobs are waiting.
+        """
+        job = Job(uuid.uuid4().hex[:12], title, kind, tuple(people), ordered=time.time())
         with self._changed:
+            self.check_idle(*people)
+            if len(self._waiting) >= LONGEST_LINE:
+                raise QueueFull(f"{len(self._waiting)} jobs are waiting already.", "Wait until one of them is done.")
             self._jobs[job.id] = job
             self._waiting.append((job.id, work))
             if self._worker is None:
                 self._worker = threading.Thread(target=self._run_all, name="celebbasis-jobs", daemon=True)
                 self._worker.start()
         return job
+
+    def check_idle(self, *people: str) -> None:
+        """That no job which waits or runs writes one of these people; raises PersonBusy."""
+        wanted = {name.lower() for name in people}
+        for job in self.jobs():
+            held = [name for name in job.people if name.lower() in wanted and not job.over]
+            if held:
+                raise PersonBusy(f"A job that is {job.state} writes {held[0]}.", "Wait until it is done, or stop it.")
 
     def stop(self, job_id: str) -> None:
         """Asks a running job to end and keep what it has; takes a waiting one out of the line."""

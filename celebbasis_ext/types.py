@@ -144,6 +144,8 @@ class TrainConfig:
         zoom: Views are scaled by a factor from 1 - zoom to 1 + zoom.
         flip: Half of the views are mirrored.
         seed: Of all chance.
+        weighting: What an error counts as, whatever the checkpoint predicts: one of the noise, or of v.
+        prior: Weight of the people's squared distance from the celebrities' mean, in the celebrities' own spreads.
     """
 
     steps: int = 100

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from celebbasis_ext.errors import CelebBasisError, InvalidEmbedding
+from celebbasis_ext.errors import CelebBasisError, UnknownPerson
 from celebbasis_ext.files.embedding import SUFFIX, check_free, embedding_path, load_embedding
 
 MADE_BY = "celebbasis.made_by"
@@ -48,12 +48,12 @@ def find_person(folder: Path, name: str) -> TrainedPerson:
 
     Raises:
         InvalidName: The name is none.
-        InvalidEmbedding: There is no such file, or it is not ours.
+        UnknownPerson: There is no such file, or it is not ours.
     """
     path = embedding_path(folder, name)
     person = _person(path) if path.is_file() else None
     if person is None:
-        raise InvalidEmbedding(
+        raise UnknownPerson(
             f"There is no person named {name!r} in {folder}, or the file was not made here.", "Refresh the list."
         )
     return person
@@ -64,7 +64,7 @@ def rename_person(folder: Path, name: str, new_name: str) -> Path:
 
     Raises:
         InvalidName, NameTaken: The new name cannot be used.
-        InvalidEmbedding: The person is not there, or not ours.
+        UnknownPerson: The person is not there, or not ours.
     """
     person = find_person(folder, name)
     target = embedding_path(folder, new_name) if new_name.lower() == name.lower() else check_free(folder, new_name)
@@ -80,7 +80,7 @@ def delete_person(folder: Path, name: str) -> tuple[Path, ...]:
     """Removes a person's embedding and what belongs to it; returns what was removed.
 
     Raises:
-        InvalidName, InvalidEmbedding: See `find_person`.
+        InvalidName, UnknownPerson: See `find_person`.
     """
     person = find_person(folder, name)
     removed = (person.path, *_companions(person.path))
@@ -111,7 +111,7 @@ def _facts(metadata: Any) -> dict[str, Any]:
         if key.startswith("celebbasis."):
             try:
                 facts[key.removeprefix("celebbasis.")] = json.loads(value)
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):
                 facts[key.removeprefix("celebbasis.")] = value
     return facts
 

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import re
 import typing
 from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
+from celebbasis_ext.config_rules import FIELDS, TYPES, checked, explanations
 from celebbasis_ext.errors import InvalidSettings
 from celebbasis_ext.types import TrainConfig
-
-FIELDS = tuple(field.name for field in dataclasses.fields(TrainConfig))
-_TYPES = typing.get_type_hints(TrainConfig)
-
-
-def explanations() -> dict[str, str]:
-    """{field: what the docstring says of it}."""
-    text = (TrainConfig.__doc__ or "").split("Attributes:")[-1]
-    entries = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", text, re.MULTILINE)
-    return {name: " ".join(said.split()) for name, said in entries}
 
 
 def config_components(config: TrainConfig) -> list[Any]:
@@ -31,7 +20,7 @@ def config_components(config: TrainConfig) -> list[Any]:
 
 
 def _component(name: str, value: Any, info: str) -> Any:
-    kind = _TYPES[name]
+    kind = TYPES[name]
     if kind is bool:
         return gr.Checkbox(value, label=name, info=info)
     if typing.get_origin(kind) is typing.Literal:
@@ -50,18 +39,11 @@ def config_from(values: Sequence[Any]) -> TrainConfig:
         InvalidSettings: A field is empty or has a value that makes no sense.
     """
     given = {name: _read(name, value) for name, value in zip(FIELDS, values, strict=True)}
-    config = TrainConfig(**given)
-    for name in ("steps", "batch", "views", "learning_rate"):
-        if getattr(config, name) <= 0:
-            raise InvalidSettings(f"{name} is {getattr(config, name)}; it must be more than 0.", "See Advanced.")
-    for name in ("average", "background_weight", "zoom"):
-        if not 0 <= getattr(config, name) <= 1:
-            raise InvalidSettings(f"{name} is {getattr(config, name)}; expected 0 to 1.", "See Advanced.")
-    return config
+    return checked(TrainConfig(**given))
 
 
 def _read(name: str, value: Any) -> Any:
-    kind = _TYPES[name]
+    kind = TYPES[name]
     optional = type(None) in typing.get_args(kind)
     if value is None or value == "":
         if optional:

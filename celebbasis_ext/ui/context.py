@@ -1,36 +1,5 @@
-"""What the tab is told by whoever shows it: the WebUI's script, or the standalone page."""
+"""The tab's surroundings, which it shares with the API."""
 
-from __future__ import annotations
+from celebbasis_ext.context import Context as TabContext
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from celebbasis_ext.job_queue import JobQueue
-
-if TYPE_CHECKING:
-    from celebbasis_ext.jobs import Workshop
-    from celebbasis_ext.types import Image
-
-
-@dataclass(frozen=True)
-class TabContext:
-    """The tab's surroundings.
-
-    Attributes:
-        open_workshop: The host's checkpoint and all else that a job needs; called when it is needed, at once if it
-            has been called before.
-        embeddings_dir: Where the people are.
-        queue: Where jobs wait for the host.
-        in_webui: Whether the WebUI's own progress bar, live preview and txt2img page are there.
-        notices: What is missing and what to do about it, for people to read.
-        draw_stranger: Draws a portrait of somebody new from a seed, to try things with; None where photos are real.
-    """
-
-    open_workshop: Callable[[], Workshop]
-    embeddings_dir: Path
-    queue: JobQueue = field(default_factory=JobQueue)
-    in_webui: bool = False
-    notices: tuple[str, ...] = ()
-    draw_stranger: Callable[[int], Image] | None = None
+__all__ = ["TabContext"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from celebbasis_ext.config_rules import FIELDS
 from celebbasis_ext.describe import GivenWords
 from celebbasis_ext.errors import CelebBasisError, InvalidSettings
 from celebbasis_ext.job_queue import Job
@@ -17,7 +18,7 @@ from celebbasis_ext.recipes import PRESETS
 from celebbasis_ext.training_job import PLAIN, Outcome, PreviewWish
 from celebbasis_ext.types import TrainConfig
 from celebbasis_ext.ui import markup
-from celebbasis_ext.ui.config_fields import FIELDS, config_components, config_from, values_of
+from celebbasis_ext.ui.config_fields import config_components, config_from, values_of
 from celebbasis_ext.ui.gradio_versions import QUIET, plain_html, uploaded
 from celebbasis_ext.ui.studio import SeenPhoto, Studio
 
