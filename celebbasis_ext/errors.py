@@ -88,5 +88,9 @@ class TrainingDiverged(CelebBasisError):
     """The loss is no longer a number."""
 
 
+class Unforeseen(CelebBasisError):
+    """Whatever a library raised; the log has it."""
+
+
 class OutOfMemory(CelebBasisError):
     """The graphics card or the computer has no memory left."""

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from celebbasis_ext.errors import CelebBasisError, PersonBusy, QueueFull
+from celebbasis_ext.errors import CelebBasisError, PersonBusy, QueueFull, Unforeseen
 from celebbasis_ext.types import Image
 
 State = Literal["queued", "running", "done", "stopped", "failed"]
@@ -222,7 +222,7 @@ class JobQueue:
             self._change(job_id, state="failed", error=error, ended=time.time())
         except Exception as error:  # whatever a checkpoint or a driver raises must not end the line
             _log.exception("%s failed", self[job_id].title)
-            told = CelebBasisError(f"{type(error).__name__}: {error}", "The log has the details.")
+            told = Unforeseen(f"{type(error).__name__}: {error}", "The log has the details.")
             self._change(job_id, state="failed", error=told, ended=time.time())
 
     def _change(self, job_id: str, **changes: object) -> None:

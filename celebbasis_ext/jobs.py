@@ -118,7 +118,7 @@ def prepare(workshop: Workshop, order: Order) -> tuple[Subject, ...]:
     Raises:
         NoFaceFound, SeveralFaces, InvalidName, NameTaken, InvalidSettings: See there.
     """
-    _validate(workshop, order)
+    validate(workshop, order)
     given = order.descriptions or (None,) * len(order.photos)
     return tuple(
         _subject(workshop, photo, name, face, description)
@@ -135,7 +135,12 @@ def describe_photo(workshop: Workshop, photo: Image, face: int | None = None) ->
     return _subject(workshop, photo, "", face, None).description
 
 
-def _validate(workshop: Workshop, order: Order) -> None:
+def validate(workshop: Workshop, order: Order) -> None:
+    """That everybody has a photo, and a name of their own that is free.
+
+    Raises:
+        InvalidSettings, InvalidName, NameTaken: See there.
+    """
     if not order.photos or len(order.photos) != len(order.names):
         raise InvalidSettings(
             f"Got {len(order.photos)} photos and {len(order.names)} names; every person needs one of each.",
