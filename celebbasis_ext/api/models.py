@@ -72,7 +72,7 @@ class TrainRequest(Form):
     )
     preset: str = Field("Balanced", description=f"Settings to start from, one of: {', '.join(SETTINGS)}.")
     config: TrainSettings | None = Field(None, description="Settings in place of the preset's.")
-    preview: Preview = Field(Preview(), description="Pictures while training.")
+    preview: Preview | None = Field(None, description="Pictures while training; null for the defaults.")
     overwrite: bool = Field(False, description="Replace existing embeddings of these names.")
     resume: bool = Field(False, description="Go on with the interrupted run of these names; the same settings, photos.")
 
@@ -213,7 +213,7 @@ class NormsReply(BaseModel):
 class Similar(BaseModel):
     """A celebrity who is like somebody."""
 
-    name: str
+    name: str = Field(..., description="Theirs.")
     cosine: float = Field(..., description="Of the word vectors less the mean, in [-1, 1].")
 
 
@@ -237,8 +237,8 @@ class InspectReply(BaseModel):
 class NameReply(BaseModel):
     """Whether somebody new may have a name."""
 
-    name: str
-    usable: bool
+    name: str = Field(..., description="As it was sent.")
+    usable: bool = Field(..., description="Whether it may be given.")
     error: Fault | None = Field(..., description="Why not, or null.")
     surprises: list[str] = Field(..., description="What works otherwise than one would think.")
     proposal: str = Field(..., description="A free name close to it; empty where none was found.")
@@ -265,7 +265,7 @@ class FacesReply(BaseModel):
 class CheckpointReply(BaseModel):
     """Which model the host has loaded."""
 
-    name: str
+    name: str = Field(..., description="For people to read.")
     sha256: str = Field(..., description="Of the file; empty where unknown.")
     family: str = Field(..., description='"sd1", "sd2" or "sdxl".')
     prediction_type: str = Field(..., description='"epsilon" or "v_prediction".')

@@ -136,7 +136,8 @@ class Api:
         Names and settings are checked at once; whether a face is found is told by the job.
         """
         order = self._order(form)
-        wish = PreviewWish(checked_text(form.preview.prompt, "The preview's prompt"), form.preview.every)
+        preview = form.preview or models.Preview()
+        wish = PreviewWish(checked_text(preview.prompt, "The preview's prompt"), preview.every)
         return self._reply(self.studio.train(order, wish))
 
     def _order(self, form: models.TrainRequest) -> Order:
