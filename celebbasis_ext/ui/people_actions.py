@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from celebbasis_ext.errors import CelebBasisError, InvalidSettings
@@ -14,7 +14,7 @@ from celebbasis_ext.ui.markup import settings_text
 
 if TYPE_CHECKING:
     from celebbasis_ext.inspection import Inspection
-    from celebbasis_ext.job_queue import Job, Report, Work
+    from celebbasis_ext.job_queue import Job, Report
     from celebbasis_ext.types import Saved
     from celebbasis_ext.ui.context import TabContext
 
@@ -51,7 +51,7 @@ class PeopleActions:
             raise InvalidSettings(
                 f"The training of {person.name} is finished.", "Learn a new person on the Train page."
             )
-        settings = person.facts.get("settings")
+        settings: Any = person.facts.get("settings")
         try:
             return TrainConfig(**settings)
         except TypeError as error:
@@ -109,11 +109,11 @@ class PeopleActions:
 
         return [name.name for name in usable_names(self.context.open_workshop()).usable]
 
-    def _made(self, title: str, name: str, work: Work) -> str:
+    def _made(self, title: str, name: str, work: Callable[[Report], Saved]) -> str:
         check_new_name(self.context.open_workshop().host, name)
 
         def with_picture(report: Report) -> Saved:
-            saved: Any = work(report)
+            saved = work(report)
             host = self.context.open_workshop().host
             for embedding, path in zip(saved.embeddings, saved.paths, strict=True):
                 pictures = host.generate([PORTRAIT.replace("{}", embedding.name)], [0], [embedding])

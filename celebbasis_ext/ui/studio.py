@@ -52,13 +52,13 @@ class Studio:
 
         seen = SeenPhoto()
         try:
-            seen = SeenPhoto(read_photo(path))
+            image = read_photo(path)
+            seen = SeenPhoto(image)
             workshop = self.context.open_workshop()
-            assert seen.image is not None
-            seen = dataclasses.replace(seen, faces=numbered(workshop.faces.detect(seen.image)))
+            seen = SeenPhoto(image, numbered(workshop.faces.detect(image)))
             if len(seen.faces) > 1 and face is None:
                 return seen
-            return dataclasses.replace(seen, words=describe_photo(workshop, seen.image, face))
+            return dataclasses.replace(seen, words=describe_photo(workshop, image, face))
         except CelebBasisError as error:
             return dataclasses.replace(seen, error=error)
 

@@ -55,13 +55,18 @@
     const photos = document.querySelector("#celebbasis_photos");
     const files = [...(event.clipboardData?.files ?? [])].filter((file) => file.type.startsWith("image/"));
     if (!photos || !photos.offsetParent || !files.length) return;
+    event.preventDefault(); event.stopPropagation();
+    photos.querySelector("button[aria-label='Clear']")?.click();  // an old gradio takes no more files than it shows
+    setTimeout(() => handOver(photos, files), 200);
+  };
+
+  const handOver = (photos, files) => {
     const input = photos.querySelector("input[type=file]");
     if (!input) return;
     const carrier = new DataTransfer();
     files.forEach((file) => carrier.items.add(file));
     input.files = carrier.files;
     input.dispatchEvent(new Event("change", { bubbles: true }));
-    event.preventDefault(); event.stopPropagation();
   };
 
   // In the standalone page "Draw with it" leads to its Generate page; in the WebUI, to txt2img.

@@ -73,7 +73,7 @@ class TrainPage:
         self.rows = [self._person_row(i) for i in range(MOST_PEOPLE)]
 
     def _person_row(self, index: int) -> PersonRow:
-        with gr.Group(visible=False) as group, gr.Row():
+        with gr.Column(visible=False, elem_classes=["cb-person"]) as group, gr.Row():
             with gr.Column(scale=1, min_width=140):
                 portrait = plain_html(elem_id=f"celebbasis_portrait_{index}")
             with gr.Column(scale=2, min_width=180):
@@ -165,7 +165,7 @@ class TrainPage:
             _portrait(seen, chosen),
             gr.update(choices=[str(i + 1) for i in range(len(seen.faces))], value=face or None, visible=several),
             name,
-            self._hint(name, names[:-1]),
+            self._hint(name, names[:-1]) if seen.faces else "",
             words or ", ".join(seen.words),
         ]
 
