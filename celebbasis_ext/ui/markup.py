@@ -43,6 +43,13 @@ def hint_line(text: str, good: bool = False) -> str:
     return f'<p class="cb-hint {"cb-good" if good else "cb-bad"}" role="status">{escape(text)}</p>' if text else ""
 
 
+def name_hint(name: str, complaint: str, surprises: Sequence[str] = ()) -> str:
+    """The lines below a name; they say which name they are about, so that the page can tell when they are old."""
+    lines = hint_line(complaint) if complaint else hint_line(f"Write {name} in a prompt.", good=True)
+    more = "".join(hint_line(surprise, good=True) for surprise in surprises)
+    return f'<div class="cb-name-hint" data-name="{escape(name, quote=True)}">{lines}{more}</div>'
+
+
 def picture_uri(image: Image, form: str = "PNG") -> str:
     """A picture [h, w, 3] as text that stands in a page; photos (JPEG) are made smaller."""
     from PIL import Image as Pillow

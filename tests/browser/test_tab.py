@@ -195,7 +195,7 @@ def test_text_can_be_read_and_nothing_sticks_out(tab: TabPage, photos: Path, the
         tab.upload([photos / "anna.png"])
         tab.name_of()
         tab.until(lambda: "Write" in tab.text("#celebbasis_hint_0"), "the line below the name")
-        assert contrast(tab, "#celebbasis_hint_0 .cb-hint") >= 4.5
+        assert contrast(tab, "#celebbasis_hint_0 p") >= 4.5
         assert contrast(tab, "#celebbasis_portrait_0 figcaption") >= 3
         own = tab.run("return document.querySelector('#celebbasis_tab').getBoundingClientRect().right")
         page = tab.run("return document.documentElement.clientWidth")
