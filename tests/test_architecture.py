@@ -25,7 +25,7 @@ TREES = {name: ast.parse(path.read_text("utf-8"), str(path)) for path, name in s
 MODULES = {name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in TREES}
 
 DOORS = {"ui", "api", "cli"}
-ROOMS = DOORS | {"types", "errors", "faces", "files", "hosts", "jobs", "tools", "evaluate", "miniature", "data"}
+ROOMS = DOORS | {"types", "errors", "faces", "files", "hosts", "jobs", "tools", "training_job", "evaluate", "miniature", "data"}
 BASE = {"types", "errors"}
 # The modules that stand in no other room: names, basis, coefficients, train ...
 ENGINE = {module for module in MODULES if "." not in module} - ROOMS - {"__init__", "__main__"}
@@ -212,17 +212,35 @@ def test_tools_stand_beside_jobs() -> None:
     )
 
 
-def test_nobody_inside_imports_a_door() -> None:
+def test_a_training_job_stands_between_jobs_and_doors() -> None:
+    allowed = ENGINE | BASE | {"files", "jobs", "evaluate"}
     forbid(
-        "ui, api and cli are for scripts/ to import:",
-        lambda i: i.own and i.target in DOORS and i.source not in {i.target, "__main__"},
+        "training_job may import only the engine, files, types, errors, jobs and evaluate:",
+        lambda i: i.own and i.source == "training_job" and i.target not in allowed,
+    )
+    forbid(
+        "training_job is imported only by ui, api and cli:",
+        lambda i: i.own and i.target == "training_job" and i.source not in DOORS,
     )
 
 
-def test_only_doors_and_tools_import_jobs() -> None:
-    allowed = DOORS | {"jobs", "tools", "evaluate", "miniature"}
+def test_nobody_inside_imports_a_door() -> None:
+    """`celebbasis ui` is the one command that opens another door."""
     forbid(
-        "jobs is imported only by ui, api, cli, tools, evaluate and miniature:",
+        "ui, api and cli are for scripts/ to import:",
+        lambda i: i.own and i.target in DOORS and i.source not in {i.target, "__main__"} and i.where != "cli/ui.py",
+    )
+
+
+def test_what_the_tab_does_knows_no_gradio() -> None:
+    plain = {f"ui/{name}.py" for name in ("context", "studio", "people_actions", "markup", "loss_curve")}
+    forbid("These work without a page:", lambda i: not i.own and i.target == "gradio" and i.where in plain)
+
+
+def test_only_doors_and_tools_import_jobs() -> None:
+    allowed = DOORS | {"jobs", "tools", "training_job", "evaluate", "miniature"}
+    forbid(
+        "jobs is imported only by ui, api, cli, tools, training_job, evaluate and miniature:",
         lambda i: i.own and i.target == "jobs" and i.source not in allowed,
     )
 
