@@ -72,10 +72,6 @@ class PersonBusy(CelebBasisError):
     """A job that waits or runs writes the same person."""
 
 
-class QueueFull(CelebBasisError):
-    """Too many jobs are waiting."""
-
-
 class CannotWrite(CelebBasisError):
     """A file cannot be written: no permission, no space, a name that the file system refuses."""
 

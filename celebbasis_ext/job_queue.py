@@ -17,14 +17,12 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from celebbasis_ext.errors import CelebBasisError, PersonBusy, QueueFull, Unforeseen
+from celebbasis_ext.errors import CelebBasisError, PersonBusy, Unforeseen
 from celebbasis_ext.types import Image
 
 State = Literal["queued", "running", "done", "stopped", "failed"]
 KEPT = 20
 """Ended jobs that are remembered; a job's result holds pictures."""
-LONGEST_LINE = 8
-"""Jobs that may wait; each holds its photos."""
 
 _log = logging.getLogger(__name__)
 
@@ -161,13 +159,10 @@ class JobQueue:
 
         Raises:
             PersonBusy: Another job writes one of these people.
-            QueueFull: Too many jobs are waiting.
         """
         job = Job(uuid.uuid4().hex[:12], title, kind, tuple(people), ordered=time.time())
         with self._changed:
             self.check_idle(*people)
-            if len(self._waiting) >= LONGEST_LINE:
-                raise QueueFull(f"{len(self._waiting)} jobs are waiting already.", "Wait until one of them is done.")
             self._jobs[job.id] = job
             self._waiting.append((job.id, work))
             if self._worker is None:

@@ -95,7 +95,7 @@ class PeopleActions:
 
         Raises:
             InvalidSettings: Fewer than two of them have a weight.
-            InvalidName, NameTaken, PersonBusy, QueueFull: See there.
+            InvalidName, NameTaken, PersonBusy: See there.
         """
         from celebbasis_ext.tools import Parent, mix_people
 
@@ -117,7 +117,7 @@ class PeopleActions:
         """Puts the making of somebody who does not exist at the end of the line.
 
         Raises:
-            InvalidName, NameTaken, PersonBusy, QueueFull: See there.
+            InvalidName, NameTaken, PersonBusy: See there.
         """
         from celebbasis_ext.tools import sample_people
 

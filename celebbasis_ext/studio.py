@@ -51,13 +51,13 @@ class Studio:
 
         seen = SeenPhoto()
         try:
-            seen = SeenPhoto(read_photo(photo))
+            image = read_photo(photo)
+            seen = SeenPhoto(image)
             workshop = self.context.open_workshop()
-            assert seen.image is not None
-            seen = dataclasses.replace(seen, faces=numbered(workshop.faces.detect(seen.image)))
+            seen = SeenPhoto(image, numbered(workshop.faces.detect(image)))
             if len(seen.faces) > 1 and face is None:
                 return seen
-            return dataclasses.replace(seen, words=describe_photo(workshop, seen.image, face))
+            return dataclasses.replace(seen, words=describe_photo(workshop, image, face))
         except CelebBasisError as error:
             return dataclasses.replace(seen, error=error)
 
@@ -85,7 +85,7 @@ class Studio:
             return ""
 
     def train(self, order: Order, wish: PreviewWish) -> Job:
-        """Puts a training at the end of the line; raises PersonBusy or QueueFull."""
+        """Puts a training at the end of the line; raises PersonBusy."""
 
         def work(report: Report) -> Outcome:
             return run_training(self.context.open_workshop(), order, wish, report)

@@ -27,7 +27,11 @@ MODULES = {name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") 
 DOORS = {"ui", "api", "cli"}
 # What tab and API do alike, without a page or a route.
 SHARED_ACTIONS = {"context", "people_actions", "studio", "training_job"}
-ROOMS = DOORS | SHARED_ACTIONS | {"types", "errors", "faces", "files", "hosts", "jobs", "tools", "evaluate", "miniature", "data"}
+ROOMS = (
+    DOORS
+    | SHARED_ACTIONS
+    | {"types", "errors", "faces", "files", "hosts", "jobs", "tools", "evaluate", "miniature", "data"}
+)
 BASE = {"types", "errors"}
 # The modules that stand in no other room: names, basis, coefficients, train ...
 ENGINE = {module for module in MODULES if "." not in module} - ROOMS - {"__init__", "__main__"}
@@ -232,6 +236,11 @@ def test_nobody_inside_imports_a_door() -> None:
         "ui, api and cli are for scripts/ and cli/ui.py to import:",
         lambda i: i.own and i.target in DOORS and i.source not in {i.target, "__main__"} and i.where != "cli/ui.py",
     )
+
+
+def test_what_the_tab_does_knows_no_gradio() -> None:
+    plain = {f"ui/{name}.py" for name in ("context", "studio", "people_actions", "markup", "loss_curve")}
+    forbid("These work without a page:", lambda i: not i.own and i.target == "gradio" and i.where in plain)
 
 
 def test_only_doors_and_tools_import_jobs() -> None:

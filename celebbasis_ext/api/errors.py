@@ -50,6 +50,10 @@ class NotJson(CelebBasisError):
     """The request does not say that it is JSON."""
 
 
+class LineTooLong(CelebBasisError):
+    """Too many jobs are waiting."""
+
+
 class NotHere(CelebBasisError):
     """There is no such route, job or picture."""
 
@@ -64,7 +68,7 @@ STATUS: dict[type[CelebBasisError], int] = {
     TooLarge: 413,
     NotJson: 415,
     errors.PersonBusy: 423,
-    errors.QueueFull: 429,
+    LineTooLong: 429,
     errors.CannotWrite: 500,
     errors.Unforeseen: 500,
     errors.MissingModel: 503,

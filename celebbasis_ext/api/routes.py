@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from celebbasis_ext import __version__
 from celebbasis_ext.api import models
-from celebbasis_ext.api.errors import InvalidRequest, NoConsent, NotHere, said
+from celebbasis_ext.api.errors import InvalidRequest, LineTooLong, NoConsent, NotHere, said
 from celebbasis_ext.api.replies import faces_reply, inspect_reply, job_reply, person_reply
 from celebbasis_ext.api.route import Guard, guarded_route
 from celebbasis_ext.api.uploads import checked_text, decoded, embedding_from, photos_from, phrases_from
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 PREFIX = "/celebbasis/v1"
 MOST_PARENTS = 16
+LONGEST_LINE = 8
+"""Jobs that may wait; each holds its photos."""
 PACKAGES = {"PIL": "Pillow", "cv2": "opencv-python-headless", "safetensors": "safetensors", "sklearn": "scikit-learn"}
 """{module: what pip calls it}; whoever lacks torch has no checkpoint either."""
 
@@ -135,6 +137,7 @@ class Api:
 
         Names and settings are checked at once; whether a face is found is told by the job.
         """
+        self._check_line()
         order = self._order(form)
         preview = form.preview or models.Preview()
         wish = PreviewWish(checked_text(preview.prompt, "The preview's prompt"), preview.every)
@@ -161,6 +164,11 @@ class Api:
         if form.resume and not self.studio.is_unfinished(names):
             raise InvalidSettings(f"There is no interrupted run of {', '.join(names)}.", "Send resume: false.")
         return order
+
+    def _check_line(self) -> None:
+        waiting = [job.state for job in self.context.queue.jobs()].count("queued")
+        if waiting >= LONGEST_LINE:
+            raise LineTooLong(f"{waiting} jobs are waiting already.", "Wait until one of them is done.")
 
     def jobs(self) -> list[models.JobReply]:
         """All jobs that wait, run, or ended not long ago, of the tab and of the API; the oldest first."""
@@ -230,6 +238,7 @@ class Api:
 
     def mix(self, form: models.MixRequest) -> models.JobReply:
         """Write somebody between several people."""
+        self._check_line()
         if len(form.people) > MOST_PARENTS:
             raise InvalidRequest(f"Got {len(form.people)} people, at most {MOST_PARENTS} are allowed.", "Choose fewer.")
         parents = [(checked_text(parent.who, "A name"), parent.weight) for parent in form.people]
@@ -237,6 +246,7 @@ class Api:
 
     def sample(self, form: models.SampleRequest) -> models.JobReply:
         """Write somebody who does not exist."""
+        self._check_line()
         return self._reply(self.actions.order_make_up(form.seed, form.name))
 
     def check_name(self, name: str = Query(..., description="Anything.")) -> models.NameReply:

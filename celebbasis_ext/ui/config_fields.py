@@ -14,22 +14,35 @@ from celebbasis_ext.types import TrainConfig
 
 
 def config_components(config: TrainConfig) -> list[Any]:
-    """A component for every field, in the order of `FIELDS`."""
-    said = explanations()
-    return [_component(name, getattr(config, name), said.get(name, "")) for name in FIELDS]
+    """A component for every field, in the order of `FIELDS`, in two columns."""
+    said, half = explanations(), (len(FIELDS) + 1) // 2
+    with gr.Row():
+        components = []
+        for names in (FIELDS[:half], FIELDS[half:]):
+            with gr.Column(min_width=180):
+                components += [_component(name, getattr(config, name), said.get(name, "")) for name in names]
+    return components
 
 
 def _component(name: str, value: Any, info: str) -> Any:
-    kind = TYPES[name]
+    kind, shown = TYPES[name], {"label": name, "info": info, "elem_id": f"celebbasis_setting_{name}"}
     if kind is bool:
-        return gr.Checkbox(value, label=name, info=info)
+        return gr.Checkbox(value, **shown)
     if typing.get_origin(kind) is typing.Literal:
-        return gr.Radio(list(typing.get_args(kind)), value=value, label=name, info=info)
-    return gr.Number(value, label=name, info=info, precision=None if kind is float else 0)
+        return gr.Radio(list(typing.get_args(kind)), value=value, **shown)
+    if _is_optional(kind):
+        return gr.Textbox("" if value is None else str(value), placeholder="all", **shown)
+    return gr.Number(value, precision=None if kind is float else 0, **shown)
+
+
+def _is_optional(kind: Any) -> bool:
+    return type(None) in typing.get_args(kind)
 
 
 def values_of(config: TrainConfig) -> list[Any]:
-    return [getattr(config, name) for name in FIELDS]
+    """What the components show of a config."""
+    values = [getattr(config, name) for name in FIELDS]
+    return ["" if value is None else value for value in values]
 
 
 def config_from(values: Sequence[Any]) -> TrainConfig:
@@ -44,11 +57,13 @@ def config_from(values: Sequence[Any]) -> TrainConfig:
 
 def _read(name: str, value: Any) -> Any:
     kind = TYPES[name]
-    optional = type(None) in typing.get_args(kind)
     if value is None or value == "":
-        if optional:
+        if _is_optional(kind):
             return None
         raise InvalidSettings(f"{name} is empty.", "See Advanced.")
-    if optional or kind is int:
-        return int(value)
-    return float(value) if kind is float else value
+    try:
+        if _is_optional(kind) or kind is int:
+            return int(value)
+        return float(value) if kind is float else value
+    except ValueError as error:
+        raise InvalidSettings(f"{name} is {value!r}; a number was expected.", "See Advanced.") from error

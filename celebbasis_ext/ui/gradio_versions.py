@@ -51,5 +51,5 @@ def launch_options() -> dict[str, Any]:
 
 def uploaded(files: Any) -> tuple[Path, ...]:
     """What `gr.File` hands over: nothing, one or several, as paths or as objects that have a name."""
-    several = files if isinstance(files, list) else [files] if files else []
-    return tuple(Path(getattr(file, "name", file)) for file in several)
+    several: list[Any] = files if isinstance(files, list) else [files] if files else []
+    return tuple(Path(str(getattr(file, "name", file))) for file in several)

@@ -43,6 +43,13 @@ def hint_line(text: str, good: bool = False) -> str:
     return f'<p class="cb-hint {"cb-good" if good else "cb-bad"}" role="status">{escape(text)}</p>' if text else ""
 
 
+def name_hint(name: str, complaint: str, surprises: Sequence[str] = ()) -> str:
+    """The lines below a name; they say which name they are about, so that the page can tell when they are old."""
+    lines = hint_line(complaint) if complaint else hint_line(f"Write {name} in a prompt.", good=True)
+    more = "".join(hint_line(surprise, good=True) for surprise in surprises)
+    return f'<div class="cb-name-hint" data-name="{escape(name, quote=True)}">{lines}{more}</div>'
+
+
 def picture_uri(image: Image, form: str = "PNG") -> str:
     """A picture [h, w, 3] as text that stands in a page; photos (JPEG) are made smaller."""
     from PIL import Image as Pillow
@@ -82,8 +89,8 @@ def _frame(face: Face, number: int, unit: float, several: bool, chosen: bool) ->
     if not several:
         return frame
     return (
-        f'{frame}<circle class="{kind}" cx="{left + 5 * unit:.1f}" cy="{top + 5 * unit:.1f}" r="{5 * unit:.1f}"/>'
-        f'<text x="{left + 5 * unit:.1f}" y="{top + 7.4 * unit:.1f}" font-size="{7 * unit:.1f}">{number}</text>'
+        f'{frame}<circle class="{kind}" cx="{left:.1f}" cy="{top:.1f}" r="{5 * unit:.1f}"/>'
+        f'<text x="{left:.1f}" y="{top + 2.4 * unit:.1f}" font-size="{7 * unit:.1f}">{number}</text>'
     )
 
 
@@ -174,10 +181,11 @@ def outcome_panel(outcome: Outcome, in_webui: bool) -> str:
 def word_line(name: str, in_webui: bool) -> str:
     """A trigger word with what can be done with it."""
     word = escape(name, quote=True)
-    send = f'<button type="button" class="cb-button" data-cb-send="{word}">Send to txt2img</button>' if can_send else ""
+    where = "Send to txt2img" if in_webui else "Draw with it"
     return (
         f'<p class="cb-word"><code>{word}</code>'
-        f'<button type="button" class="cb-button" data-cb-copy="{word}" aria-label="Copy {word}">Copy</button>{send}</p>'
+        f'<button type="button" class="cb-button" data-cb-copy="{word}" aria-label="Copy {word}">Copy</button>'
+        f'<button type="button" class="cb-button" data-cb-send="{word}">{where}</button></p>'
     )
 
 
@@ -260,9 +268,7 @@ def details(person: TrainedPerson, facts: Sequence[tuple[str, str]], in_webui: b
     """All that is known of a person, and a link that saves the file."""
     rows = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in facts)
     uri = _uri(person.path.read_bytes(), "application/octet-stream")
-    export = (
-        f'<a class="cb-button" download="{escape(person.path.name)}" href="{uri}">Export {_suffix(person.path)}</a>'
-    )
+    export = f'<a class="cb-button" download="{escape(person.path.name)}" href="{uri}">Export</a>'
     return f'<div class="cb-details">{word_line(person.name, in_webui)}<p>{export}</p><dl>{rows}</dl></div>'
 
 

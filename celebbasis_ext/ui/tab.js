@@ -2,7 +2,7 @@
   // The tab's behaviour: keeps watching a running job, copies words, takes pasted photos, presses cards.
   // Runs once for a page, in the WebUI and in the standalone page; whatever is not there is left alone.
   if (window.celebbasis) return;
-  const WATCH_EVERY = 700, ANSWER_WITHIN = 8000;
+  const WATCH_EVERY = 700, CHECK_EVERY = 300, ANSWER_WITHIN = 8000;
   const root = () => document.querySelector("#celebbasis_tab");
   const press = (id) => { const b = document.querySelector(`#${id}`); (b && b.querySelector("button") || b)?.click(); return !!b; };
 
@@ -25,6 +25,21 @@
     if ((attached && job.dataset.active !== "true") || waiting) return;
     if (press("celebbasis_watch")) { attached = true; asked = Date.now(); }
     window.celebbasis.onJob?.(job.dataset);
+  };
+
+  // Names are checked as they are typed. The hint says which name it is about: as long as that is not the name in the
+  // field the server is asked again, because some gradio drops what is typed while it waits for an answer.
+  let checked = 0, asking = "";
+  const checkNames = () => {
+    if (document.hidden) return;
+    const fields = [...document.querySelectorAll("[id^=celebbasis_name_] textarea, [id^=celebbasis_name_] input")];
+    const old = fields.filter((field) => {
+      const row = field.closest("[id^=celebbasis_name_]").id.split("_").pop();
+      const hint = document.querySelector(`#celebbasis_hint_${row} [data-name]`);
+      return field.offsetParent && (hint?.dataset.name ?? "") !== field.value;
+    }).map((field) => field.value).join("/");
+    if (!old || (old === asking && Date.now() - checked < ANSWER_WITHIN)) return;
+    if (press("celebbasis_check")) { asking = old; checked = Date.now(); }
   };
 
   const copy = async (button, word) => {
@@ -55,13 +70,18 @@
     const photos = document.querySelector("#celebbasis_photos");
     const files = [...(event.clipboardData?.files ?? [])].filter((file) => file.type.startsWith("image/"));
     if (!photos || !photos.offsetParent || !files.length) return;
+    event.preventDefault(); event.stopPropagation();
+    photos.querySelector("button[aria-label='Clear']")?.click();  // an old gradio takes no more files than it shows
+    setTimeout(() => handOver(photos, files), 200);
+  };
+
+  const handOver = (photos, files) => {
     const input = photos.querySelector("input[type=file]");
     if (!input) return;
     const carrier = new DataTransfer();
     files.forEach((file) => carrier.items.add(file));
     input.files = carrier.files;
     input.dispatchEvent(new Event("change", { bubbles: true }));
-    event.preventDefault(); event.stopPropagation();
   };
 
   // In the standalone page "Draw with it" leads to its Generate page; in the WebUI, to txt2img.
@@ -75,4 +95,5 @@
   document.addEventListener("click", onClick);
   window.addEventListener("paste", onPaste, true);
   setInterval(watch, WATCH_EVERY);
+  setInterval(checkNames, CHECK_EVERY);
 }

@@ -72,9 +72,10 @@ class TrainPage:
             self.stranger = gr.Button("Try with a drawn stranger", elem_id="celebbasis_stranger", size="sm")
         self.looked_at = gr.State(())
         self.rows = [self._person_row(i) for i in range(MOST_PEOPLE)]
+        self.check = gr.Button("Check names", elem_id="celebbasis_check", elem_classes=["cb-hidden"])
 
     def _person_row(self, index: int) -> PersonRow:
-        with gr.Group(visible=False) as group, gr.Row():
+        with gr.Column(visible=False, elem_classes=["cb-person"]) as group, gr.Row():
             with gr.Column(scale=1, min_width=140):
                 portrait = plain_html(elem_id=f"celebbasis_portrait_{index}")
             with gr.Column(scale=2, min_width=180):
@@ -107,7 +108,8 @@ class TrainPage:
             self.resume = gr.Button("Resume", interactive=False, elem_id="celebbasis_resume")
 
     def _lay_out_results(self) -> None:
-        self.progress = plain_html(markup.progress_panel(None, 0, True), elem_id="celebbasis_progress")
+        with gr.Column():  # of its own: the WebUI puts its bar before the first element in here
+            self.progress = plain_html(markup.progress_panel(None, 0, True), elem_id="celebbasis_progress")
         self.outcome = plain_html(elem_id="celebbasis_outcome")
         self.queue = plain_html(elem_id="celebbasis_queue")
         self.watch = gr.Button("Watch", elem_id="celebbasis_watch", elem_classes=["cb-hidden"])
@@ -120,9 +122,8 @@ class TrainPage:
         self.photos.change(self._photos_changed, every_input, every_output, queue=False)
         if self.stranger is not None:
             self.stranger.click(self._draw_stranger, None, self.photos, queue=False)
+        self.check.click(self._name_hints, [row.name for row in rows], [row.hint for row in rows], **QUIET)
         for index, row in enumerate(rows):
-            names = [other.name for other in rows]
-            row.name.change(lambda *names, index=index: self._name_hint(names, index), names, row.hint, **QUIET)
             row.face.change(
                 lambda files, face, index=index: self._face_chosen(files, face, index),
                 [self.photos, row.face], [row.portrait, row.words], **QUIET,
@@ -177,17 +178,15 @@ class TrainPage:
         seen = self.studio.look_at(paths[index], int(face))
         return _portrait(seen, int(face)), ", ".join(seen.words)
 
-    def _name_hint(self, names: Sequence[str], index: int) -> str:
-        others = [other for i, other in enumerate(names) if i < index and other]
-        return self._hint(names[index], others)
+    def _name_hints(self, *names: str) -> list[str]:
+        """For every name what is to be said of it; the page asks whenever one has changed."""
+        return [self._hint(name, [other for other in names[:i] if other]) for i, name in enumerate(names)]
 
     def _hint(self, name: str, others: Sequence[str]) -> str:
         complaint = self.studio.complaint(name, others)
         if complaint is not None:
-            return markup.hint_line(str(complaint))
-        return markup.hint_line(f"Write {name} in a prompt.", good=True) + "".join(
-            markup.hint_line(surprise, good=True) for surprise in self.studio.surprises(name)
-        )
+            return markup.name_hint(name, str(complaint))
+        return markup.name_hint(name, "", self.studio.surprises(name))
 
     def _draw_stranger(self) -> list[str]:
         """A portrait of somebody new, as if it had been uploaded."""
