@@ -27,11 +27,10 @@ else:
     def _setting(name: str) -> tuple[Any, Any]:
         least, most = RANGES.get(name, (None, None))
         bounds = {} if least is None else {"ge": least, "le": most}
-        return TYPES[name] | None, Field(None, description=explanations().get(name, ""), **bounds)
+        return TYPES[name] | None, Field(default=None, description=explanations().get(name, ""), **bounds)
 
-    TrainSettings = create_model(
-        "TrainSettings", __base__=Form, __module__=__name__, **{name: _setting(name) for name in FIELDS}
-    )
+    class TrainSettings(create_model("TrainSettings", __base__=Form, **{name: _setting(name) for name in FIELDS})):
+        """Settings in place of the preset's; what is not given, or null, stays as it is there."""
 
 
 def given(form: Form | None) -> dict[str, Any]:
@@ -49,18 +48,21 @@ class NewPerson(Form):
     name: str = Field(..., description="The trigger word: letters, digits, and . _ - in between; at most 80 bytes.")
     photo: str = Field(..., description="JPEG, PNG, WebP ..., in base64; at most 100 megapixels all together.")
     face: int | None = Field(
-        None, ge=1, le=1000, description="Which face, from the left, from 1; needed where the photo shows several."
+        default=None,
+        ge=1,
+        le=1000,
+        description="Which face, from the left, from 1; needed where the photo shows several.",
     )
     description: list[str] | None = Field(
-        None, description="What is in the photo but is not the person, in phrases; null asks the describer."
+        default=None, description="What is in the photo but is not the person, in phrases; null asks the describer."
     )
 
 
 class Preview(Form):
     """Pictures while training."""
 
-    prompt: str = Field(PLAIN, description="{} stands for the trigger word; at most 1000 characters.")
-    every: int = Field(20, ge=0, le=100_000, description="Steps from one picture to the next; 0 for none.")
+    prompt: str = Field(default=PLAIN, description="{} stands for the trigger word; at most 1000 characters.")
+    every: int = Field(default=20, ge=0, le=100_000, description="Steps from one picture to the next; 0 for none.")
 
 
 class TrainRequest(Form):
@@ -68,20 +70,22 @@ class TrainRequest(Form):
 
     people: list[NewPerson] = Field(..., description="1 to 4 people, each with a photo; one file each.")
     consent: StrictBool = Field(
-        False, description="That each of them is you, or somebody who has agreed to be learned: must be true."
+        default=False, description="That each of them is you, or somebody who has agreed to be learned: must be true."
     )
-    preset: str = Field("Balanced", description=f"Settings to start from, one of: {', '.join(SETTINGS)}.")
-    config: TrainSettings | None = Field(None, description="Settings in place of the preset's.")
-    preview: Preview | None = Field(None, description="Pictures while training; null for the defaults.")
-    overwrite: bool = Field(False, description="Replace existing embeddings of these names.")
-    resume: bool = Field(False, description="Go on with the interrupted run of these names; the same settings, photos.")
+    preset: str = Field(default="Balanced", description=f"Settings to start from, one of: {', '.join(SETTINGS)}.")
+    config: TrainSettings | None = Field(default=None, description="Settings in place of the preset's.")
+    preview: Preview | None = Field(default=None, description="Pictures while training; null for the defaults.")
+    overwrite: bool = Field(default=False, description="Replace existing embeddings of these names.")
+    resume: bool = Field(
+        default=False, description="Go on with the interrupted run of these names; the same settings, photos."
+    )
 
 
 class Parent(Form):
     """Somebody who goes into a mix."""
 
     who: str = Field(..., description='A name from /people, a celebrity, or "sample:7" for a fictional person.')
-    weight: float = Field(1.0, ge=-100, le=100, description="Relative to the others'; negative leads away.")
+    weight: float = Field(default=1.0, ge=-100, le=100, description="Relative to the others'; negative leads away.")
 
 
 class MixRequest(Form):
@@ -95,7 +99,7 @@ class SampleRequest(Form):
     """Somebody who does not exist."""
 
     name: str = Field(..., description="The new trigger word.")
-    seed: int = Field(0, ge=0, le=2**53 - 1, description="Which of them; the same seed is the same person.")
+    seed: int = Field(default=0, ge=0, le=2**53 - 1, description="Which of them; the same seed is the same person.")
 
 
 class RenameRequest(Form):
@@ -109,7 +113,7 @@ class FacesRequest(Form):
 
     photo: str = Field(..., description="JPEG, PNG, WebP ..., in base64; at most 100 megapixels.")
     face: int | None = Field(
-        None, ge=1, le=1000, description="Which face's surroundings to describe, where there are several."
+        default=None, ge=1, le=1000, description="Which face's surroundings to describe, where there are several."
     )
 
 
@@ -117,8 +121,8 @@ class InspectRequest(Form):
     """Anybody's embedding file."""
 
     embedding: str = Field(..., description="The file in base64. Code in it is never run.")
-    name: str = Field("upload", description="What to call it in the reply; the rules of trigger words hold.")
-    suffix: str = Field(".safetensors", description="Of the file: .safetensors, .pt or .bin.")
+    name: str = Field(default="upload", description="What to call it in the reply; the rules of trigger words hold.")
+    suffix: str = Field(default=".safetensors", description="Of the file: .safetensors, .pt or .bin.")
 
 
 class Empty(Form):
@@ -148,7 +152,9 @@ class ProgressReply(BaseModel):
     seconds_left: float | None = Field(..., description="Estimated, in seconds; null while unknown.")
     losses: list[float | None] = Field(..., description="One for each step done; empty in lists of jobs.")
     preview_step: int = Field(..., description="The step after which the latest picture was drawn; 0 for none yet.")
-    preview: str | None = Field(None, description="That picture, PNG in base64; only where ?preview=true asks for it.")
+    preview: str | None = Field(
+        default=None, description="That picture, PNG in base64; only where ?preview=true asks for it."
+    )
 
 
 class ScoresReply(BaseModel):
@@ -158,9 +164,9 @@ class ScoresReply(BaseModel):
     impostors: float = Field(..., description='The same for pictures of "a person".')
     faces_found: float = Field(..., description="Share of the pictures that show a face, in [0, 1].")
     obedience: float | None = Field(
-        None, description="Share of prompts that were obeyed, in [0, 1]; null where nobody judged."
+        default=None, description="Share of prompts that were obeyed, in [0, 1]; null where nobody judged."
     )
-    impostors_obedience: float | None = Field(None, description='The same for pictures of "a person".')
+    impostors_obedience: float | None = Field(default=None, description='The same for pictures of "a person".')
 
 
 class ResultReply(BaseModel):
@@ -168,9 +174,11 @@ class ResultReply(BaseModel):
 
     people: list[str] = Field(..., description="Who was written, by their names.")
     finished: bool = Field(..., description="Whether all planned steps were made.")
-    scores: list[ScoresReply] = Field([], description="One for each person; empty where the training was stopped.")
+    scores: list[ScoresReply] = Field(
+        default=[], description="One for each person; empty where the training was stopped."
+    )
     sheet: str | None = Field(
-        None, description="The contact sheet, PNG in base64; only where ?preview=true asks for it."
+        default=None, description="The contact sheet, PNG in base64; only where ?preview=true asks for it."
     )
 
 

@@ -17,7 +17,7 @@ PORT = 7871
 
 
 def add(commands: Any) -> None:
-    ui = commands.add_parser("ui", help="show the tab in a browser, on this computer only")
+    ui = commands.add_parser("ui", help="show the tab in a browser, and serve the API, on this computer only")
     ui.add_argument("--port", type=int, default=PORT, help="default: %(default)s")
     ui.add_argument("--out", type=Path, default=Path("embeddings"), help="folder for the files (default: %(default)s)")
     add_checkpoint(ui)
@@ -38,5 +38,13 @@ def _ui(options: argparse.Namespace) -> int:
         return open_host(options.checkpoint, options.out)
 
     context = standalone_context(open_workshop, options.out, draw_stranger if options.checkpoint is None else None)
-    serve(context, options.port, lambda address: print(f"Celeb Basis is at {address} - Ctrl-C ends it.", flush=True))
+
+    def opened(app: Any, address: str) -> None:
+        from celebbasis_ext.api import mount
+        from celebbasis_ext.api.guards import local_only
+
+        mount(app, context, [local_only])
+        print(f"Celeb Basis is at {address}, its API at {address}celebbasis/v1 - Ctrl-C ends it.", flush=True)
+
+    serve(context, options.port, opened)
     return 0

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -35,13 +35,13 @@ def standalone_context(
     return TabContext(open_once, embeddings_dir, draw_stranger=draw_stranger)
 
 
-def serve(context: TabContext, port: int, ready: Callable[[str], None]) -> None:
+def serve(context: TabContext, port: int, ready: Callable[[Any, str], None]) -> None:
     """Shows the tab on 127.0.0.1 until the process is interrupted.
 
     Args:
         context: Its surroundings.
         port: Where.
-        ready: Is told the address as soon as it answers.
+        ready: Is given the application and its address as soon as it answers.
     """
     blocks, looks = page(TITLE)
     with blocks:
@@ -49,8 +49,9 @@ def serve(context: TabContext, port: int, ready: Callable[[str], None]) -> None:
         fill(context)
         run_on_load(blocks, script())
     threading.Thread(target=context.open_workshop, daemon=True).start()  # while the page is being read
-    _, address, _ = blocks.launch(
-        server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, **launch_options(), **looks
-    )
-    ready(address)
+    app, address, _ = blocks.launch(
+        server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, app_kwargs={"docs_url": "/docs"},
+        **launch_options(), **looks,
+    )  # fmt: skip
+    ready(app, address)
     blocks.block_thread()
