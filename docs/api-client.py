@@ -63,7 +63,7 @@ def _said(body: bytes) -> str:
         return ""
 
 
-def learn(client: Client, photo: Path, name: str, consent: bool, preset: str) -> dict[str, Any]:
+def learn(client: Client, photo: Path, name: str, consent: bool, preset: str) -> Any:
     """Orders a training and watches it; returns the job when it is over."""
     person = {"name": name, "photo": base64.b64encode(photo.read_bytes()).decode()}
     job = client.ask("POST", "/train", {"people": [person], "consent": consent, "preset": preset})

@@ -44,7 +44,7 @@ def _ui(options: argparse.Namespace) -> int:
         from celebbasis_ext.api.guards import local_only
 
         mount(app, context, [local_only])
-        print(f"Celeb Basis is at {address}, its API at {address}celebbasis/v1 - Ctrl-C ends it.", flush=True)
+        print(f"Celeb Basis is at {address} - Ctrl-C ends it. Its API is described at {address}docs.", flush=True)
 
     serve(context, options.port, opened)
     return 0
