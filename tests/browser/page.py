@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-PATIENCE = 90
+PATIENCE = 240
 """Seconds; a busy machine is slow, a quick one does not wait."""
 
 
