@@ -282,7 +282,7 @@ class TrainPage:
 
 def _portrait(seen: SeenPhoto, chosen: int | None) -> str:
     picture = markup.portrait(seen.image, seen.faces, chosen) if seen.image is not None else ""
-    return picture + (markup.error_box(seen.error) if seen.error else "")
+    return picture + markup.notices(seen.warnings) + (markup.error_box(seen.error) if seen.error else "")
 
 
 def order_from(paths: Sequence[Path], people: Sequence[Any], config: TrainConfig) -> Order:
