@@ -49,6 +49,7 @@ class TabPage:
             lambda: self.run("return !!window.celebbasis && !!document.querySelector('#celebbasis_train')"), "tab"
         )
         self.until(lambda: self.shows("#celebbasis_train"), "the Train button")
+        self.until(lambda: "at" in self.job(), "the server's answer about the current training")
         return self
 
     def run(self, script: str, *arguments: Any) -> Any:
