@@ -65,17 +65,22 @@ def _radius(basis: CelebBasis, config: TrainConfig) -> Tensor | None:
 
 
 class DirectCoefficients(Coefficients):
-    """The coefficients themselves are learned, from near the centre of all celebrities."""
+    """The coefficients themselves are learned, in units of the celebrities' mean distance from their centre.
+
+    On a sphere they start somewhere on it, else at the centre.
+    """
+
+    scale: Tensor
 
     def __init__(self, basis: CelebBasis, config: TrainConfig, people: int) -> None:
         super().__init__(basis, config)
         generator = torch.Generator().manual_seed(config.seed)
-        start = torch.randn(people, *self.shape, generator=generator)
-        size = float(basis.radius.mean()) / self.shape[1] ** 0.5
-        self.values = nn.Parameter(start * size * (0.1 if self.radius is None else 1.0))
+        start = torch.randn(people, *self.shape, generator=generator) / self.shape[1] ** 0.5
+        self.values = nn.Parameter(torch.zeros_like(start) if self.radius is None else start)
+        self.register_buffer("scale", torch.from_numpy(basis.radius)[:, None].clone())
 
     def raw(self) -> Tensor:
-        return self.values
+        return self.values * self.scale
 
 
 class MappedCoefficients(Coefficients):

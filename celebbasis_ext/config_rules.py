@@ -21,7 +21,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "views": (1, 64),
     "zoom": (0, 0.9),
     "seed": (0, 2**31 - 1),
-    "prior": (0, 1000),
 }
 """The least and the most of every number. Beyond them memory ends, or what is learned is nothing."""
 

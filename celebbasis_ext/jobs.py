@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,9 @@ import numpy as np
 from celebbasis_ext.basis import cached_basis
 from celebbasis_ext.crop import head_mask, square_around
 from celebbasis_ext.describe import Describer
-from celebbasis_ext.errors import InvalidName, InvalidSettings
+from celebbasis_ext.errors import InvalidName, InvalidSettings, NoFaceFound, SeveralFaces
 from celebbasis_ext.faces.base import FaceBackend, find_face
+from celebbasis_ext.faces.quality import measure, photo_warnings
 from celebbasis_ext.files.atomic import write_whole
 from celebbasis_ext.files.embedding import load_embedding, save_embedding
 from celebbasis_ext.files.folders import cache_dir
@@ -30,6 +32,7 @@ from celebbasis_ext.person import check_new_name, save_person
 from celebbasis_ext.types import (
     CelebBasis,
     Event,
+    FaceChoice,
     Floats,
     Image,
     Prepared,
@@ -73,7 +76,7 @@ class Order:
         photos: [h, w, 3] uint8 RGB.
         names: Trigger words.
         config: How to train.
-        face: Which face, counted from the left from 1, where photos show several.
+        face: Which face, counted from the left from 1, or the largest, where photos show several.
         descriptions: What to say about each photo instead of asking the describer; None asks.
         overwrite: Replace existing embeddings of these names.
         resume: Go on with an interrupted run of these names.
@@ -84,15 +87,15 @@ class Order:
     photos: tuple[Image, ...]
     names: tuple[str, ...]
     config: TrainConfig = TrainConfig()
-    face: int | None = None
+    face: FaceChoice = None
     descriptions: tuple[tuple[str, ...] | None, ...] = ()
     overwrite: bool = False
     resume: bool = False
     also_pt: bool = False
-    faces: tuple[int | None, ...] = ()
+    faces: tuple[FaceChoice, ...] = ()
 
     @property
-    def chosen_faces(self) -> tuple[int | None, ...]:
+    def chosen_faces(self) -> tuple[FaceChoice, ...]:
         """One for each photo."""
         return self.faces or (self.face,) * len(self.photos)
 
@@ -121,18 +124,9 @@ def prepare(workshop: Workshop, order: Order) -> tuple[Subject, ...]:
     validate(workshop, order)
     given = order.descriptions or (None,) * len(order.photos)
     return tuple(
-        _subject(workshop, photo, name, face, description)
+        _named_subject(workshop, photo, name, face, description)
         for photo, name, face, description in zip(order.photos, order.names, order.chosen_faces, given, strict=True)
     )
-
-
-def describe_photo(workshop: Workshop, photo: Image, face: int | None = None) -> tuple[str, ...]:
-    """What the describer sees in a photo beside the person, one phrase each.
-
-    Raises:
-        NoFaceFound, SeveralFaces, InvalidSettings: See `find_face`.
-    """
-    return _subject(workshop, photo, "", face, None).description
 
 
 def validate(workshop: Workshop, order: Order) -> None:
@@ -154,15 +148,30 @@ def validate(workshop: Workshop, order: Order) -> None:
         check_new_name(workshop.host, name, order.overwrite)
 
 
-def _subject(
-    workshop: Workshop, photo: Image, name: str, face: int | None, description: tuple[str, ...] | None
+def _named_subject(
+    workshop: Workshop, photo: Image, name: str, face: FaceChoice, description: tuple[str, ...] | None
 ) -> Subject:
+    try:
+        return prepare_photo(workshop, photo, name, face, description)
+    except (NoFaceFound, SeveralFaces) as error:
+        raise type(error)(f"{name}: {error.message}", error.hint) from error
+
+
+def prepare_photo(
+    workshop: Workshop, photo: Image, name: str, face: FaceChoice = None, description: tuple[str, ...] | None = None
+) -> Subject:
+    """Finds the face, cuts the square, and asks what else is in the photo unless that was said.
+
+    Raises:
+        NoFaceFound, SeveralFaces, InvalidSettings: See `find_face`.
+    """
     found = find_face(workshop.faces, photo, face)
     size = workshop.host.checkpoint.resolution
+    warnings = photo_warnings(measure(found, size), size, workshop.faces.doubtful)
     square, moved = square_around(photo, found.face, size)
     if description is None:
         description = workshop.describer.describe(square, moved)
-    return Subject(name, square, head_mask(moved, size), found.identity, description)
+    return Subject(name, square, head_mask(moved, size), found.identity, description, found.crop, warnings)
 
 
 def train_people(workshop: Workshop, order: Order, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
@@ -265,13 +274,16 @@ def _read_state(path: Path, order: Order, basis: CelebBasis) -> dict[str, Any]:
         raise InvalidSettings(
             f"There is no interrupted run of {', '.join(order.names)} ({path}).", "Start without --resume."
         )
-    saved = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        run, state = dict(saved["run"]), dict(saved["state"])
+    except (pickle.UnpicklingError, RuntimeError, ValueError, TypeError, KeyError, EOFError, OSError) as error:
+        raise InvalidSettings(f"The interrupted run in {path} is damaged.", "Start without --resume.") from error
     expected = _same_run(order, basis)
-    different = [key for key, value in expected.items() if saved["run"].get(key) != value]
+    different = [key for key, value in expected.items() if run.get(key) != value]
     if different:
         raise InvalidSettings(
             f"The interrupted run has other {' and '.join(different)} than this one.",
             "Use the settings and the checkpoint it was started with, or start without --resume.",
         )
-    state: dict[str, Any] = saved["state"]
     return state

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-import torch
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -24,13 +22,3 @@ def training_target(prediction_type: PredictionType, x_0: Tensor, noise: Tensor,
         return noise
     a = alpha_bar.view(-1, *[1] * (x_0.ndim - 1))
     return a.sqrt() * noise - (1 - a).sqrt() * x_0
-
-
-def loss_weight(weighting: PredictionType, prediction_type: PredictionType, alpha_bar: Tensor) -> Tensor:
-    """[b] what makes a squared error of `prediction_type` count as one of `weighting`.
-
-    The error of v is the error of the noise over sqrt(alpha_bar), whichever of the two a model predicts.
-    """
-    if weighting == prediction_type:
-        return torch.ones_like(alpha_bar)
-    return 1 / alpha_bar if weighting == "v_prediction" else alpha_bar

@@ -12,7 +12,7 @@ from celebbasis_ext.errors import CelebBasisError, InvalidName
 from celebbasis_ext.faces.base import numbered
 from celebbasis_ext.files.embedding import embeddings_in
 from celebbasis_ext.files.name_rules import propose_name
-from celebbasis_ext.jobs import RESUME_SUFFIX, Order, describe_photo
+from celebbasis_ext.jobs import RESUME_SUFFIX, Order, prepare_photo
 from celebbasis_ext.person import check_new_name, surprises_of_name
 from celebbasis_ext.training_job import Outcome, PreviewWish, run_training
 from celebbasis_ext.types import Face, Image
@@ -30,12 +30,14 @@ class SeenPhoto:
         image: [h, w, 3]; None where it cannot be read.
         faces: Those to choose from, from the left.
         words: What is in it beside the person; empty while a face has to be chosen.
+        warnings: What will make the result worse.
         error: Why it cannot be used.
     """
 
     image: Image | None = None
     faces: tuple[Face, ...] = ()
     words: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     error: CelebBasisError | None = None
 
 
@@ -57,7 +59,9 @@ class Studio:
             seen = SeenPhoto(image, numbered(workshop.faces.detect(image)))
             if len(seen.faces) > 1 and face is None:
                 return seen
-            return dataclasses.replace(seen, words=describe_photo(workshop, image, face))
+            subject = prepare_photo(workshop, image, "", face)
+            warnings = tuple(warning.sentence for warning in subject.warnings)
+            return dataclasses.replace(seen, words=subject.description, warnings=warnings)
         except CelebBasisError as error:
             return dataclasses.replace(seen, error=error)
 

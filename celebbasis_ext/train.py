@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from celebbasis_ext.coefficients import VectorsFromCoefficients, new_coefficients
+from celebbasis_ext.coefficients import Coefficients, VectorsFromCoefficients, new_coefficients
 from celebbasis_ext.dataset import encode_views, pick_views
 from celebbasis_ext.errors import TrainingDiverged
+from celebbasis_ext.optimiser import WholeMatrixAdam
 from celebbasis_ext.prompts import training_prompt
-from celebbasis_ext.schedule import add_noise, loss_weight, training_target
+from celebbasis_ext.schedule import add_noise, training_target
 from celebbasis_ext.types import CelebBasis, Floats, StepDone, Subject, TrainConfig
 
 if TYPE_CHECKING:
@@ -53,9 +54,8 @@ class Training:
         self.coefficients = new_coefficients(basis, config, identities).to(device)
         self.vectors = VectorsFromCoefficients(basis).to(device)
         self.views = [encode_views(denoiser, subject, config) for subject in subjects]
-        self.optimiser = torch.optim.Adam(self.coefficients.parameters(), lr=config.learning_rate)
+        self.optimiser = _optimiser(self.coefficients, config)
         self.average = self._current().detach()
-        self.spread = torch.from_numpy(basis.explained_variance[:, : self.average.shape[-1]]).sqrt().to(device)
         self.step = 0
         if state is not None:
             self._load(state)
@@ -107,19 +107,7 @@ class Training:
         conditioning = self.denoiser.encode_prompt(prompts, self._word_vectors())
         predicted = self.denoiser.predict(add_noise(x_0, noise, alpha_bar), timesteps, conditioning)
         target = training_target(self.denoiser.prediction_type, x_0, noise, alpha_bar)
-        weights = weights * self._timestep_weights(alpha_bar)
-        return (weights * (predicted - target).square()).mean() + self._prior()
-
-    def _timestep_weights(self, alpha_bar: Tensor) -> Tensor:
-        """[b, 1, 1, 1]."""
-        weighting = self.config.weighting
-        return loss_weight(weighting, self.denoiser.prediction_type, alpha_bar)[:, None, None, None]
-
-    def _prior(self) -> Tensor:
-        """How far the people are from all celebrities' mean, in the celebrities' own spreads, squared."""
-        if not self.config.prior:
-            return self.average.new_zeros(())
-        return self.config.prior * (self._current() / self.spread).square().mean()
+        return (weights * (predicted - target).square()).mean()
 
     def _word_vectors(self) -> dict[str, dict[str, Tensor]]:
         vectors = self.vectors(self._current())
@@ -142,6 +130,12 @@ class Training:
         self.coefficients.load_state_dict(state["coefficients"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.average, self.step = state["average"].to(self.average.device), state["step"]
+
+
+def _optimiser(coefficients: Coefficients, config: TrainConfig) -> torch.optim.Optimizer:
+    """A mapper has far too many weights for a whole matrix."""
+    whole = config.optimiser == "matrix" and config.learn == "coefficients"
+    return (WholeMatrixAdam if whole else torch.optim.Adam)(coefficients.parameters(), lr=config.learning_rate)
 
 
 def _spread_timesteps(count: int, total: int, generator: torch.Generator) -> Tensor:

@@ -100,6 +100,23 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class PhotoWarning:
+    """Something about a photo that will make the result worse.
+
+    Attributes:
+        kind: What.
+        value: As measured, in the units of `faces.quality.Quality`.
+        threshold: The limit that it misses.
+        sentence: For people: what is wrong, the value, the limit, and what to change.
+    """
+
+    kind: Literal["dark", "bright", "blurred", "small", "profile", "tilted", "unsure"]
+    value: float
+    threshold: float
+    sentence: str
+
+
+@dataclass(frozen=True)
 class Subject:
     """Somebody to be learned: a photo that is prepared.
 
@@ -109,6 +126,8 @@ class Subject:
         mask: [s, s] float32 in [0, 1], 1 where the head is.
         identity: [I] identity vector.
         description: What is in the photo but is not the person, one phrase each.
+        crop: [112, 112, 3] the face as the recogniser saw it; None where nobody kept it.
+        warnings: What is wrong with the photo.
     """
 
     name: str
@@ -116,7 +135,12 @@ class Subject:
     mask: Floats
     identity: Floats
     description: tuple[str, ...] = ()
+    crop: Image | None = None
+    warnings: tuple[PhotoWarning, ...] = ()
 
+
+FaceChoice = int | Literal["largest"] | None
+"""Which face of a photo: its number, counted from the left from 1, the largest, or the only one."""
 
 Radius = Literal["unit", "celebrities", "free"]
 
@@ -128,7 +152,8 @@ class TrainConfig:
     Attributes:
         steps: Optimiser steps; more fits the photo more closely and lets more of it leak.
         batch: Noisy views per person and step.
-        learning_rate: Of Adam.
+        optimiser: "matrix" (`optimiser.py`), or "adam", which scales the coefficients one by one; a mapper takes Adam.
+        learning_rate: Of the optimiser, in the celebrities' mean distance from their centre.
         decay: Lower the learning rate as a cosine to a tenth; else it is constant.
         learn: "coefficients" directly, or through the paper's face "mapper".
         radius: Of the sphere on which each token's coefficients lie: 1 ("unit", the paper), the celebrities' own
@@ -144,13 +169,12 @@ class TrainConfig:
         zoom: Views are scaled by a factor from 1 - zoom to 1 + zoom.
         flip: Half of the views are mirrored.
         seed: Of all chance.
-        weighting: What an error counts as, whatever the checkpoint predicts: one of the noise, or of v.
-        prior: Weight of the people's squared distance from the celebrities' mean, in the celebrities' own spreads.
     """
 
     steps: int = 100
-    batch: int = 8
-    learning_rate: float = 4e-2
+    batch: int = 4
+    optimiser: Literal["matrix", "adam"] = "matrix"
+    learning_rate: float = 5e-2
     decay: bool = True
     learn: Literal["coefficients", "mapper"] = "coefficients"
     radius: Radius = "celebrities"
@@ -165,8 +189,6 @@ class TrainConfig:
     zoom: float = 0.04
     flip: bool = True
     seed: int = 0
-    weighting: Literal["epsilon", "v_prediction"] = "epsilon"
-    prior: float = 0.0
 
 
 @dataclass(frozen=True)

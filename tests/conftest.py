@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,9 @@ from torch import Tensor, nn
 
 from celebbasis_ext.basis import fit_basis
 from celebbasis_ext.types import CelebBasis, Subject
+
+if TYPE_CHECKING:
+    from celebbasis_ext.jobs import Workshop
 
 WIDTH = 12
 
@@ -85,3 +90,26 @@ def denoiser() -> TinyDenoiser:
 @pytest.fixture
 def basis() -> CelebBasis:
     return make_basis()
+
+
+@pytest.fixture(scope="session")
+def miniature(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """The real miniature, opened once."""
+    from celebbasis_ext.miniature.workshop import open_workshop
+
+    return open_workshop(tmp_path_factory.mktemp("embeddings"))
+
+
+@pytest.fixture
+def out(miniature: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for embeddings; commands run in this process share one opened miniature."""
+
+    def open_host(checkpoint: Path | None, embeddings_dir: Path) -> Workshop:
+        host = miniature.host if checkpoint is None else type(miniature.host).load(checkpoint, embeddings_dir)  # type: ignore[attr-defined]
+        host.embeddings_dir = embeddings_dir
+        return dataclasses.replace(miniature, host=host)
+
+    for command in ("sample", "mix", "move", "inspect", "generate"):
+        monkeypatch.setattr(f"celebbasis_ext.cli.{command}.open_host", open_host)
+    monkeypatch.setattr("celebbasis_ext.miniature.workshop.open_workshop", lambda out: open_host(None, out))
+    return tmp_path / "embeddings"

@@ -238,7 +238,7 @@ def test_two_faces_must_be_chosen_from(backend: OpenCVFaces, portraits: list[Ima
     photo = side_by_side(portraits[3], portraits[1])
     with pytest.raises(SeveralFaces, match="2 faces") as caught:
         find_face(backend, photo)
-    assert "1 (left) to 2 (right)" in caught.value.hint
+    assert "1 (left) to 2 (right)" in caught.value.hint and "the largest" in caught.value.hint
     for choice, person in ((1, 3), (2, 1)):
         cosines = identities @ find_face(backend, photo, choice).identity
         assert cosines.argmax() == person and cosines[person] > 0.9
@@ -271,6 +271,11 @@ def test_faces_are_numbered_from_the_left_and_small_ones_left_out() -> None:
     assert choose([right, left, small], 2) is right
     assert largest([left, right]) is right
     assert choose([right, small]) is right
+    assert choose([small, left, right], "largest") is right
+    with pytest.raises(NoFaceFound, match="at least 32"):
+        choose([boxed(0, 0, 20, 20)], "largest")
+    with pytest.raises(NoFaceFound):
+        choose([], "largest")
     assert numbered([]) == ()
     with pytest.raises(NoFaceFound):
         largest([])

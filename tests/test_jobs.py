@@ -79,6 +79,7 @@ class OneFace:
     """Finds a face in the middle of every picture that is not black."""
 
     name = "one face"
+    doubtful = 0.5
 
     def detect(self, image: Image) -> tuple[Face, ...]:
         if not image.any():
@@ -180,6 +181,29 @@ def test_several_people_become_several_files(workshop: Workshop) -> None:
     assert files(workshop) == ["anna-cb.safetensors", "ben-cb.safetensors"]
     anna, ben = (e.vectors["clip_l"] for e in saved.embeddings)
     assert not np.allclose(anna, ben)
+
+
+def test_the_old_format_is_written_beside_the_new_one(workshop: Workshop) -> None:
+    *_, saved = train_people(workshop, order(also_pt=True))
+    assert isinstance(saved, Saved)
+    assert files(workshop) == ["anna-cb.pt", "anna-cb.safetensors"]
+    old = load_embedding(saved.paths[0].with_suffix(".pt"))
+    assert np.array_equal(old.vectors["clip_l"], saved.embeddings[0].vectors["clip_l"])
+    assert (old.metadata["step"], old.metadata["sd_checkpoint_name"]) == ("6", "tiny")
+
+
+def test_a_name_that_is_a_word_of_the_checkpoint_is_refused_before_any_work(workshop: Workshop) -> None:
+    with pytest.raises(InvalidName, match="ordinary word"):
+        next(train_people(workshop, order(names=("fa",))))
+
+
+def test_a_damaged_resume_file_is_refused_and_kept(workshop: Workshop) -> None:
+    path = workshop.host.embeddings_dir / "anna-cb.resume"
+    path.parent.mkdir()
+    path.write_bytes(b"half a file")
+    with pytest.raises(InvalidSettings, match="is damaged"):
+        next(train_people(workshop, order(resume=True)))
+    assert path.read_bytes() == b"half a file"
 
 
 def test_given_words_replace_the_describer(workshop: Workshop) -> None:

@@ -268,6 +268,7 @@ class FacesReply(BaseModel):
     height: int = Field(..., description="Pixels, upright.")
     faces: list[FaceReply] = Field(..., description="From the left; passers-by are left out.")
     description: list[str] = Field(..., description="What is in it beside the person; empty until a face is chosen.")
+    warnings: list[str] = Field(..., description="What will make the result worse.")
 
 
 class CheckpointReply(BaseModel):

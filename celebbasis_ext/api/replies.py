@@ -101,7 +101,7 @@ def faces_reply(seen: SeenPhoto, image: Image) -> models.FacesReply:
     height, width = image.shape[:2]
     return models.FacesReply(
         width=width, height=height, faces=[_face(i, face) for i, face in enumerate(seen.faces, start=1)],
-        description=list(seen.words),
+        description=list(seen.words), warnings=list(seen.warnings),
     )  # fmt: skip
 
 

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from celebbasis_ext.cli.people import print_surprises
 from celebbasis_ext.types import Prepared, Saved, StepDone
 
 if TYPE_CHECKING:
     from celebbasis_ext.jobs import Order, Workshop
 
 
-def run(workshop: Workshop, order: Order) -> Saved:
+def show_prepared(prepared: Prepared) -> None:
+    """What was understood of the photos, and what is wrong with them."""
+    for subject in prepared.subjects:
+        print(f"{subject.name}: face found; beside it: {', '.join(subject.description) or 'nothing said'}")
+        for warning in subject.warnings:
+            print(f"{subject.name}: warning: {warning.sentence}", file=sys.stderr)
+
+
+def run(workshop: Workshop, order: Order, on_prepared: Callable[[Prepared], None] = show_prepared) -> Saved:
     """Runs an order with a progress bar.
 
     Once training has begun the first Ctrl-C ends it after the step and keeps what was learned. Before that, and
@@ -24,8 +34,8 @@ def run(workshop: Workshop, order: Order) -> Saved:
     with _Interrupt() as interrupt:
         for event in train_people(workshop, order, lambda: interrupt.pressed):
             if isinstance(event, Prepared):
-                for subject in event.subjects:
-                    print(f"{subject.name}: face found; beside it: {', '.join(subject.description) or 'nothing said'}")
+                on_prepared(event)
+                print_surprises(workshop, [subject.name for subject in event.subjects])
             elif isinstance(event, StepDone):
                 interrupt.patient = True
                 _show_progress(event)

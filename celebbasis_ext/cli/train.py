@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celebbasis_ext.cli.exit import INTERRUPTED
+from celebbasis_ext.cli.faces import numbering
+from celebbasis_ext.cli.faces_options import face_choice
 from celebbasis_ext.cli.options import add_config, config_from
-from celebbasis_ext.cli.people import add_also, print_surprises
-from celebbasis_ext.cli.progress import run
+from celebbasis_ext.cli.people import add_also
+from celebbasis_ext.cli.progress import run, show_prepared
 
 if TYPE_CHECKING:
     from celebbasis_ext.jobs import Order, Workshop
-    from celebbasis_ext.types import Saved
+    from celebbasis_ext.types import Prepared, Saved
 
 
 def add(commands: Any) -> None:
@@ -24,7 +26,17 @@ def add(commands: Any) -> None:
     train.add_argument(
         "--out", type=Path, default=Path("embeddings"), help="folder for the files (default: %(default)s)"
     )
-    train.add_argument("--face", type=int, metavar="N", help="which face, from the left, where a photo shows several")
+    train.add_argument(
+        "--face", type=face_choice, metavar="N", help='which face, from the left, or "largest", where there are several'
+    )
+    train.add_argument(
+        "--save-crop",
+        nargs="?",
+        const=True,
+        type=Path,
+        metavar="FOLDER",
+        help="write what is seen of each photo (to --out)",
+    )
     train.add_argument("--describe", nargs="+", metavar="WORDS", help="what is in each photo beside the person")
     train.add_argument("--describer", choices=("tagger", "clip", "none"), default="tagger", help="who else says it")
     train.add_argument("--overwrite", action="store_true", help="replace existing embeddings of these names")
@@ -48,13 +60,25 @@ def _train(options: argparse.Namespace) -> int:
         options.resume, options.also == "pt",
     )  # fmt: skip
     workshop = _with_describer(open_workshop(options.out), options.describer)
-    saved = run(workshop, order)
-    print_surprises(workshop, options.name)
+    with numbering(workshop.faces, options.photos, photos, options.out):
+        saved = run(workshop, order, lambda prepared: _prepared(prepared, options))
     for embedding, path in zip(saved.embeddings, saved.paths, strict=True):
         print(f"{embedding.name}: {path}")
     if options.pictures and saved.finished:
         _score(workshop, order, saved, options.pictures)
     return 0 if saved.finished else INTERRUPTED
+
+
+def _prepared(prepared: Prepared, options: argparse.Namespace) -> None:
+    from celebbasis_ext.cli.pictures import save_crops
+
+    show_prepared(prepared)
+    if options.save_crop is None:
+        return
+    folder = options.out if options.save_crop is True else options.save_crop
+    for subject in prepared.subjects:
+        for path in save_crops(subject, folder):
+            print(f"{subject.name}: {path}")
 
 
 def _with_describer(workshop: Workshop, name: str) -> Workshop:

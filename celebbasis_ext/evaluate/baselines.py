@@ -71,7 +71,8 @@ def textual_inversion(
     full = budget() // 4
     for start, mean in _starts(basis, host).items():
         config = TrainConfig(
-            steps=full, batch=4, learning_rate=5e-3, decay=False, learn="coefficients", radius="free", whiten=False,
+            steps=full, batch=4, learning_rate=5e-3, decay=False, learn="coefficients", optimiser="adam", radius="free",
+            whiten=False,
             average=0.0, face_mask=False, explain=False, templates="plain", views=2, zoom=0.0, flip=True, seed=seed,
         )  # fmt: skip
         names = {full // 2: f"textual_inversion from {start}, early", full: f"textual_inversion from {start}, full"}
@@ -96,7 +97,7 @@ def _free_basis(basis: CelebBasis, mean: Mapping[str, Floats]) -> CelebBasis:
         components[encoder], offset = rows, offset + start.shape[-1]
     ones = np.ones((tokens, width), np.float32)
     nobody = np.zeros((0, tokens, width), np.float32)
-    return CelebBasis(mean, components, ones, np.zeros(tokens, np.float32), nobody, (), "")
+    return CelebBasis(mean, components, ones, np.ones(tokens, np.float32), nobody, (), "")
 
 
 def _stops(

@@ -145,7 +145,7 @@ def write_page(report: Mapping[str, Any], sheets: Sequence[tuple[str, Path]], fo
 
     Raises:
         MissingPackage: matplotlib is not installed.
-        OSError: A file cannot be written.
+        CannotWrite: A file cannot be written.
     """
     plotter = _Plotter(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -96,7 +96,7 @@ def save_png(image: Image, path: Path) -> None:
     """Write a picture [h, w, 3] uint8 RGB as a PNG file, whole or not at all; folders are made.
 
     Raises:
-        OSError: The file cannot be written.
+        CannotWrite: The file cannot be written.
     """
     from PIL import Image as pillow
 

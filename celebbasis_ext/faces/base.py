@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from celebbasis_ext.errors import InvalidSettings, MissingModel, NoFaceFound, SeveralFaces
 from celebbasis_ext.faces.align import align
-from celebbasis_ext.types import AlignedFace, Face, Floats, Image
+from celebbasis_ext.types import AlignedFace, Face, FaceChoice, Floats, Image
 
 MIN_FACE = 32
 """Pixels; a smaller face is mostly interpolation once it is enlarged to 112 pixels."""
@@ -30,9 +30,11 @@ class FaceBackend(Protocol):
     Attributes:
         name: The library and the models, such as "opencv:yunet+mobilefacenet". Identity vectors can be compared
             only where they come from the same recogniser.
+        doubtful: The detector's confidence below which a face may be none, or lie on its side.
     """
 
     name: str
+    doubtful: float
 
     def detect(self, image: Image) -> tuple[Face, ...]:
         """Find all faces, the largest first.
@@ -108,12 +110,12 @@ def numbered(faces: Sequence[Face]) -> tuple[Face, ...]:
     return tuple(sorted(comparable, key=lambda face: float(face.box[0])))
 
 
-def choose(faces: Sequence[Face], choice: int | None = None) -> Face:
+def choose(faces: Sequence[Face], choice: FaceChoice = None) -> Face:
     """The one face that is meant.
 
     Args:
         faces: All faces of the photo.
-        choice: Its number as in `numbered`, from 1; None where the photo is expected to show one.
+        choice: Its number as in `numbered`, from 1, or "largest"; None where the photo is expected to show one.
 
     Raises:
         NoFaceFound: There is no face, or the one that is meant is narrower than 32 pixels.
@@ -121,13 +123,13 @@ def choose(faces: Sequence[Face], choice: int | None = None) -> Face:
         InvalidSettings: There is no face of that number.
     """
     candidates = numbered(faces)
-    if not candidates:
-        return largest(faces)
+    if not candidates or choice == "largest":
+        return _large_enough(largest(faces))
     count = len(candidates)
     if choice is None and count > 1:
         raise SeveralFaces(
             f"The photo shows {count} faces of similar size and none was chosen.",
-            f"Choose one by its number, from 1 (left) to {count} (right), or crop the photo to one face.",
+            f"Choose one by its number, from 1 (left) to {count} (right), or the largest, or crop the photo to one.",
         )
     number = 1 if choice is None else choice
     if not 1 <= number <= count:
@@ -138,13 +140,13 @@ def choose(faces: Sequence[Face], choice: int | None = None) -> Face:
     return _large_enough(candidates[number - 1])
 
 
-def find_face(backend: FaceBackend, image: Image, choice: int | None = None) -> AlignedFace:
+def find_face(backend: FaceBackend, image: Image, choice: FaceChoice = None) -> AlignedFace:
     """Find the one face of a photo, align it, and say whose it is.
 
     Args:
         backend: Detector and recogniser.
         image: [h, w, 3] uint8, RGB.
-        choice: Which face, counted from the left from 1; None where the photo shows one.
+        choice: Which face, counted from the left from 1, or "largest"; None where the photo shows one.
 
     Returns:
         The aligned crop [112, 112, 3], the identity vector [I], and where the face is in `image`.
@@ -154,7 +156,15 @@ def find_face(backend: FaceBackend, image: Image, choice: int | None = None) -> 
         SeveralFaces: There is more than one of comparable size, and none was chosen.
         InvalidSettings: There is no face of that number.
     """
-    face = choose(backend.detect(image), choice)
+    return aligned(backend, image, choose(backend.detect(image), choice))
+
+
+def aligned(backend: FaceBackend, image: Image, face: Face) -> AlignedFace:
+    """Align a face that was found, and say whose it is.
+
+    Raises:
+        NoFaceFound: Its landmarks lie all on one point.
+    """
     crop = align(image, face.landmarks)
     return AlignedFace(crop, backend.identify(crop), face)
 

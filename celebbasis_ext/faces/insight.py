@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from celebbasis_ext.faces.align import CROP
 from celebbasis_ext.faces.base import face_within, largest_first, unit
 from celebbasis_ext.faces.opencv import YuNet, damaged, model_file
 from celebbasis_ext.types import Face, Floats, Image
+
+DOUBTFUL: Final = 0.6
+"""Of SCRFD, which reports faces from 0.5 on."""
 
 Detect = Callable[[Image], tuple[Face, ...]]
 
@@ -35,6 +38,7 @@ class InsightFaces:
 
     Attributes:
         name: "insightface:" and the pack's or the two files' names.
+        doubtful: See `FaceBackend`; SCRFD's confidence in good faces is lower than YuNet's, and was not measured.
 
     Raises:
         MissingPackage: insightface or ONNX Runtime is not installed.
@@ -51,6 +55,7 @@ class InsightFaces:
         providers: Sequence[str] = ("CPUExecutionProvider",),
         det_size: tuple[int, int] = (640, 640),
     ) -> None:
+        self.doubtful = DOUBTFUL
         if folder_or_pack is not None and detector is None and recogniser is None:
             folder = _pack_folder(folder_or_pack)
             models = _pack_models(folder, providers, det_size)

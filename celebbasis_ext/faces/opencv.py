@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from celebbasis_ext.types import Face, Floats, Image
 
 if TYPE_CHECKING:
     import cv2
+
+DOUBTFUL: Final = 0.9
+"""YuNet's confidence in sharp, upright faces is 0.93 and more, in ones that lie on their side at most 0.89."""
 
 Normalisation = Literal["arcface", "sface"]
 _Model = TypeVar("_Model")
@@ -112,6 +115,7 @@ class OpenCVFaces:
 
     Attributes:
         name: "opencv:" and the two files' names.
+        doubtful: See `FaceBackend`.
 
     Raises:
         MissingModel: A file is missing, damaged, or of another kind.
@@ -125,6 +129,7 @@ class OpenCVFaces:
         min_side: int = 320,
     ) -> None:
         self.name = f"opencv:{detector.stem}+{recogniser.stem}"
+        self.doubtful = DOUBTFUL
         self._recogniser = recogniser.name
         self._detector = YuNet(detector, min_side)
         self._turn = threading.Lock()

@@ -145,6 +145,8 @@ def load_embedding(path: Path) -> Embedding:
         InvalidEmbedding: If it is missing, damaged, carries code, or holds anything else.
     """
     try:
+        if path.is_dir():
+            raise ValueError("it is a directory")
         if path.suffix.lower() == SUFFIX:
             tensors, metadata = _read_safetensors(path)
         else:

@@ -16,3 +16,14 @@ def cache_dir() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "celebbasis"
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "celebbasis"
+
+
+def models_dir() -> Path:
+    """For weights that are fetched once and kept: $CELEBBASIS_MODELS, or the system's usual place for data."""
+    if chosen := os.environ.get("CELEBBASIS_MODELS"):
+        return Path(chosen)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "celebbasis" / "models"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "celebbasis" / "models"
+    return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "celebbasis" / "models"

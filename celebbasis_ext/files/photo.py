@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import struct
+import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +20,8 @@ from celebbasis_ext.types import Image
 if TYPE_CHECKING:
     from PIL import Image as pillow
 
-MAX_PIXELS: Final = 100_000_000
-"""A small file can unpack to gigabytes; no camera's photo is larger."""
+MAX_PIXELS: Final = 120_000_000
+"""A small file can unpack to gigabytes; telephones' largest usual photos have 108 megapixels."""
 
 MAX_SIDE: Final = 32_000
 """Pixels; OpenCV cannot warp pictures with longer sides."""
@@ -38,6 +41,21 @@ FORMATS: Final[tuple[str, ...]] = (
 )
 """What is read where Pillow can. Not all that Pillow can: for EPS it starts another program."""
 
+_PLUGINS: Final = {"HEIF": ("pillow_heif", "register_heif_opener"), "AVIF": ("pillow_avif", None)}
+"""Packages that teach Pillow a format, and what is to be called after the import; Pillow 11.3 knows AVIF itself."""
+
+_HEIC: Final = "a HEIC photo: install the package pillow-heif"
+_AVIF: Final = "an AVIF photo: install Pillow 11.3 or later, or the package pillow-avif-plugin"
+_BRANDS: Final = {
+    b"heic": _HEIC, b"heix": _HEIC, b"heim": _HEIC, b"heis": _HEIC, b"hevc": _HEIC, b"hevx": _HEIC, b"mif1": _HEIC,
+    b"msf1": _HEIC, b"avif": _AVIF, b"avis": _AVIF,
+}  # fmt: skip
+"""What stands at the head of such files."""
+
+_PLUGIN_LOCK: Final = threading.Lock()
+
+_FRESH_COPY = "Copy or download it again, or choose another photo."
+_SMALLER = "Make it smaller, or crop it to the face."
 _OTHER_FILE = "Choose a photo in a common format, such as JPEG, PNG or WebP."
 
 
@@ -54,18 +72,46 @@ def read_photo(path: Path | bytes) -> Image:
         [h, w, 3] uint8, RGB.
 
     Raises:
-        UnreadableImage: The file is missing, empty, damaged, no image, or has more than 100 megapixels.
+        UnreadableImage: The file is missing, empty, damaged, no image, or has more than 120 megapixels.
     """
     from PIL import Image as pillow
 
     name = "The image" if isinstance(path, bytes) else f"The file {path.name}"
     source = _checked(path, name)
-    pillow.init()
-    formats = [known for known in FORMATS if known in pillow.OPEN]
-    with _explained(name), pillow.open(source, formats=formats) as image:
+    formats = readable_formats()
+    with _explained(name, source), _silent(), pillow.open(source, formats=formats) as image:
         _check_size(image.size, name)
         image.load()
         return _rgb(_upright(image))
+
+
+def readable_formats() -> list[str]:
+    """Which of `FORMATS` can be read here; plugins for Pillow are loaded where they are installed, once."""
+    from PIL import Image as pillow
+
+    pillow.init()
+    with _PLUGIN_LOCK:
+        for known in _PLUGINS.keys() - pillow.OPEN.keys():
+            _load_plugin(*_PLUGINS[known])
+    return [known for known in FORMATS if known in pillow.OPEN]
+
+
+def _load_plugin(package: str, register: str | None) -> None:
+    """Import a plugin; one that is not installed, or does not fit this system, leaves Pillow as it is."""
+    try:
+        module = importlib.import_module(package)
+    except ImportError:
+        return
+    if register is not None:
+        getattr(module, register)()
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep Pillow from warning of what is decided here: size, damaged EXIF data, odd palettes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _checked(path: Path | bytes, name: str) -> Path | io.BytesIO:
@@ -88,7 +134,7 @@ def _checked(path: Path | bytes, name: str) -> Path | io.BytesIO:
 
 
 @contextmanager
-def _explained(name: str) -> Iterator[None]:
+def _explained(name: str, source: Path | io.BytesIO) -> Iterator[None]:
     """Turn whatever Pillow raises into a sentence; its decoders raise nearly anything on damaged files."""
     from PIL import Image as pillow
     from PIL import UnidentifiedImageError
@@ -98,15 +144,29 @@ def _explained(name: str) -> Iterator[None]:
     except UnreadableImage:
         raise
     except UnidentifiedImageError as error:
-        raise UnreadableImage(f"{name} is not an image that can be read here.", _OTHER_FILE) from error
-    except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
-        raise UnreadableImage(f"{name} is too large: {error}", "Make it smaller.") from error
+        raise UnreadableImage(f"{name} is not an image that can be read here.", _other_reader(source)) from error
+    except pillow.DecompressionBombError as error:
+        raise UnreadableImage(
+            f"{name} has far too many pixels, expected at most {MAX_PIXELS // 1_000_000} megapixels.", _SMALLER
+        ) from error
     except PermissionError as error:
         raise UnreadableImage(f"{name} may not be opened.", "Check the file's permissions.") from error
     except Exception as error:
-        raise UnreadableImage(
-            f"{name} is damaged or cut short: {error}", "Copy or download it again, or choose another photo."
-        ) from error
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise UnreadableImage(f"{name} is damaged or cut short: {reason}.", _FRESH_COPY) from error
+
+
+def _other_reader(source: Path | io.BytesIO) -> str:
+    """What to do about a file that nobody here can read: telephones' own formats need a plugin for Pillow."""
+    head = source.getvalue()[:12] if isinstance(source, io.BytesIO) else _head(source)
+    if head[4:8] == b"ftyp" and head[8:12] in _BRANDS:
+        return f"It is {_BRANDS[head[8:12]]}, or save the photo as JPEG."
+    return _OTHER_FILE
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(12)
 
 
 def _check_size(size: tuple[int, int], name: str) -> None:
@@ -124,14 +184,20 @@ def _check_size(size: tuple[int, int], name: str) -> None:
         raise UnreadableImage(
             f"{name} has {width} x {height} pixels, expected at most {MAX_PIXELS // 1_000_000} megapixels and"
             f" {MAX_SIDE} pixels on a side.",
-            "Make it smaller, or crop it to the face.",
+            _SMALLER,
         )
 
 
 def _upright(image: pillow.Image) -> pillow.Image:
-    """Apply the camera's rotation; a photo whose EXIF data are damaged is still a photo."""
+    """Apply the camera's rotation; a photo whose EXIF data are damaged is still a photo.
+
+    Args:
+        image: Loaded. With that a TIFF is upright, and Pillow 9.5 would turn it once more.
+    """
     from PIL import ImageOps
 
+    if image.format == "TIFF":
+        return image
     try:
         return ImageOps.exif_transpose(image)
     except (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, struct.error):

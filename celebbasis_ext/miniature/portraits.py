@@ -68,21 +68,22 @@ def load_portraits(folder: Path, people: int, seed: int) -> Portraits:
     return Portraits(**arrays)
 
 
-def load_restored(folder: Path, people: int, seed: int, restore: Callable[[Image], Image]) -> Image:
-    """[2n, 96, 96, 3] the same portraits as they come back from the autoencoder, kept on disk."""
-    portraits = load_portraits(folder, people, seed)
+def load_restored(
+    folder: Path, portraits: Portraits, count: int, seed: int, restore: Callable[[Image], Image]
+) -> Image:
+    """[count, 96, 96, 3] the first portraits as they come back from the autoencoder, kept on disk."""
 
     def restored() -> dict[str, Image]:
-        parts = np.array_split(portraits.images, max(1, len(portraits.images) // 50))
+        parts = np.array_split(portraits.images[:count], max(1, count // 50))
         return {"images": np.concatenate([restore(part) for part in parts])}
 
-    return _kept(folder / f"restored-{seed}-{people}.npz", restored)["images"]
+    return _kept(folder / f"restored-{seed}-{count}.npz", restored)["images"]
 
 
 def _kept(path: Path, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     if not path.exists():
         unfinished = path.with_suffix(".part.npz")
-        np.savez(unfinished, **make())
+        np.savez(unfinished, **make())  # type: ignore[arg-type]  # numpy's stub takes any name for allow_pickle
         unfinished.replace(path)
     with np.load(path) as arrays:
         return {name: arrays[name] for name in arrays.files}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -36,7 +36,7 @@ def train_tagger(folder: Path, seed: int, steps: int) -> Reader:
     """Reads looks from drawings."""
     torch.manual_seed(seed)
     portraits = load_portraits(folder, 6000, seed)
-    return _train_reader(folder, "tagger", Reader(identity=False), portraits, (portraits.images,), seed, steps)
+    return _train_reader(folder, "tagger", Reader(identity=False), portraits, None, seed, steps)
 
 
 def train_judge(folder: Path, seed: int, steps: int, restore: Callable[[Image], Image]) -> Reader:
@@ -45,30 +45,25 @@ def train_judge(folder: Path, seed: int, steps: int, restore: Callable[[Image], 
     Strangers and weights of its own; it shares nothing with tagger and recogniser.
     """
     torch.manual_seed(seed)
-    people = 12_000
-    portraits = load_portraits(folder, people, seed)
-    restored = load_restored(folder, people, seed, restore)
-    reader = Reader(width=32, identity=True)
-    return _train_reader(folder, "judge", reader, portraits, (portraits.images, restored), seed, steps)
+    portraits = load_portraits(folder, 12_000, seed)
+    restored = load_restored(folder, portraits, 4_000, seed, restore)
+    return _train_reader(folder, "judge", Reader(width=32, identity=True), portraits, restored, seed, steps)
 
 
 def _train_reader(
-    folder: Path, name: str, reader: Reader, portraits: Portraits, versions: Sequence[Image], seed: int, steps: int
+    folder: Path, name: str, reader: Reader, portraits: Portraits, restored: Image | None, seed: int, steps: int
 ) -> Reader:
-    """Trains on any version of each portrait; the versions show the same people in the same looks."""
+    """Trains on drawings; where there are restored ones, on those for a third of each batch."""
     training, rng = _trainer(folder, name, reader, steps), np.random.default_rng(seed)
     while not training.done:
         chosen = rng.integers(len(portraits.images), size=64)
-        which = rng.integers(len(versions), size=len(chosen))
-        pictures = [worn(rng, _shifted(rng, versions[v][i])) for v, i in zip(which, chosen, strict=True)]
+        pictures = list(portraits.images[chosen])
+        if restored is not None:
+            chosen[:21] = rng.integers(len(restored), size=21)
+            pictures[:21] = list(restored[chosen[:21]])
         with torch.autocast("cpu", torch.bfloat16):
-            traits, logits = reader(as_input(pictures))
-        classes = torch.from_numpy(portraits.classes[chosen])
-        loss = torch.stack([F.cross_entropy(x.float(), classes[:, i]) for i, x in enumerate(logits)]).sum()
-        rmse = 0.0
-        if traits is not None:
-            error = (traits.float() - torch.from_numpy(portraits.identities[chosen])).square().mean()
-            loss, rmse = loss + 10 * error, error.item() ** 0.5
+            traits, logits = reader(as_input([worn(rng, _shifted(rng, picture)) for picture in pictures]))
+        loss, rmse = _reading_loss(traits, logits, portraits, chosen)
         loss.backward()
         training.update()
         if training.step % 100 == 0:
@@ -77,6 +72,18 @@ def _train_reader(
             training.save()
     training.save()
     return reader.eval()
+
+
+def _reading_loss(
+    traits: Tensor | None, logits: list[Tensor], portraits: Portraits, chosen: np.ndarray
+) -> tuple[Tensor, float]:
+    """The loss, and how far off the traits are (root mean square)."""
+    classes = torch.from_numpy(portraits.classes[chosen])
+    loss = torch.stack([F.cross_entropy(x.float(), classes[:, i]) for i, x in enumerate(logits)]).sum()
+    if traits is None:
+        return loss, 0.0
+    error = (traits.float() - torch.from_numpy(portraits.identities[chosen])).square().mean()
+    return loss + 10 * error, error.item() ** 0.5
 
 
 def _shifted(rng: np.random.Generator, image: Image) -> Image:

@@ -134,6 +134,7 @@ def train_decoder(folder: Path, album: Image, vae: Any, steps: int, batch: int =
 def through_vae(vae: Any, images: Image) -> Image:
     """[n, h, w, 3] pictures as the autoencoder gives them back."""
     pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    restored = vae.decode(vae.encode(pixels).latent_dist.mean).sample
+    with torch.autocast("cpu", torch.bfloat16):
+        restored = vae.decode(vae.encode(pixels).latent_dist.mean).sample.float()
     out: Image = ((restored.clamp(-1, 1) + 1) * 127.5).permute(0, 2, 3, 1).round().byte().numpy()
     return out

@@ -21,10 +21,10 @@ def run_on_load(blocks: Any, script: str) -> None:
 
 
 def plain_html(value: str = "", **options: Any) -> Any:
-    """`gr.HTML` without the padding that newer versions add."""
+    """`gr.HTML` without the padding and the looks that newer versions add."""
     known = inspect.signature(gr.HTML.__init__).parameters
-    extra = {"padding": False} if "padding" in known else {}
-    return gr.HTML(value, **extra, **options)
+    plain = {key: False for key in ("padding", "apply_default_css") if key in known}
+    return gr.HTML(value, **plain, **options)
 
 
 def system_theme() -> Any:

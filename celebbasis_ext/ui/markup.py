@@ -103,7 +103,7 @@ def progress_panel(job: Job | None, ahead: int, own_bar: bool) -> str:
         own_bar: Whether to draw a bar; the WebUI has its own.
     """
     if job is None:
-        return '<div class="cb-job" data-active="false"></div>'
+        return f'<div class="cb-job" data-active="false" data-at="{time.time():.2f}"></div>'
     active = "false" if job.over else "true"
     parts = [_headline(job, ahead), _bar(job) if own_bar and not job.over else "", *_pictures(job)]
     return (

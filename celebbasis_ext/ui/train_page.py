@@ -64,7 +64,7 @@ class TrainPage:
 
     def _lay_out_people(self) -> None:
         self.photos = gr.File(
-            label="Photos, one of each person: drop, choose or paste", file_count="multiple", file_types=["image"],
+            label="Photos: drop, choose or paste", file_count="multiple", file_types=["image"],
             elem_id="celebbasis_photos",
         )  # fmt: skip
         self.stranger = None
@@ -109,7 +109,7 @@ class TrainPage:
 
     def _lay_out_results(self) -> None:
         with gr.Column():  # of its own: the WebUI puts its bar before the first element in here
-            self.progress = plain_html(markup.progress_panel(None, 0, True), elem_id="celebbasis_progress")
+            self.progress = plain_html('<div class="cb-job"></div>', elem_id="celebbasis_progress")
         self.outcome = plain_html(elem_id="celebbasis_outcome")
         self.queue = plain_html(elem_id="celebbasis_queue")
         self.watch = gr.Button("Watch", elem_id="celebbasis_watch", elem_classes=["cb-hidden"])
@@ -283,7 +283,7 @@ class TrainPage:
 
 def _portrait(seen: SeenPhoto, chosen: int | None) -> str:
     picture = markup.portrait(seen.image, seen.faces, chosen) if seen.image is not None else ""
-    return picture + (markup.error_box(seen.error) if seen.error else "")
+    return picture + markup.notices(seen.warnings) + (markup.error_box(seen.error) if seen.error else "")
 
 
 def order_from(paths: Sequence[Path], people: Sequence[Any], config: TrainConfig) -> Order:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-PATIENCE = 90
+PATIENCE = 240
 """Seconds; a busy machine is slow, a quick one does not wait."""
 
 
@@ -49,6 +49,7 @@ class TabPage:
             lambda: self.run("return !!window.celebbasis && !!document.querySelector('#celebbasis_train')"), "tab"
         )
         self.until(lambda: self.shows("#celebbasis_train"), "the Train button")
+        self.until(lambda: "at" in self.job(), "the server's answer about the current training")
         return self
 
     def run(self, script: str, *arguments: Any) -> Any:

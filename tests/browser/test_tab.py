@@ -26,7 +26,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pair = [draw(person, Look(background="red"), 192).image for person in (anna, ben)]
     save_png(np.concatenate(pair, axis=1), folder / "pair.png")
     save_png(np.full((128, 128, 3), 200, np.uint8), folder / "empty.png")
-    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n, and then nothing")
+    whole = (folder / "anna.png").read_bytes()
+    (folder / "broken.png").write_bytes(whole[: len(whole) // 2])
     return folder
 
 
