@@ -64,6 +64,14 @@ class InvalidEmbedding(CelebBasisError):
     """The file is not an embedding that can be read, or does not fit."""
 
 
+class UnknownPerson(InvalidEmbedding):
+    """Nobody of that name was learned here."""
+
+
+class PersonBusy(CelebBasisError):
+    """A job that waits or runs writes the same person."""
+
+
 class CannotWrite(CelebBasisError):
     """A file cannot be written: no permission, no space, a name that the file system refuses."""
 
@@ -76,5 +84,13 @@ class TrainingDiverged(CelebBasisError):
     """The loss is no longer a number."""
 
 
+class Unforeseen(CelebBasisError):
+    """Whatever a library raised; the log has it."""
+
+
 class OutOfMemory(CelebBasisError):
     """The graphics card or the computer has no memory left."""
+
+
+class CheckpointChanged(CelebBasisError):
+    """Somebody switched or unloaded the checkpoint while a training went through it."""

@@ -19,12 +19,13 @@ import numpy as np
 from celebbasis_ext.basis import cached_basis
 from celebbasis_ext.crop import head_mask, square_around
 from celebbasis_ext.describe import Describer
-from celebbasis_ext.errors import InvalidName, InvalidSettings, NoFaceFound, SeveralFaces
+from celebbasis_ext.errors import CheckpointChanged, InvalidName, InvalidSettings, NoFaceFound, SeveralFaces
 from celebbasis_ext.faces.base import FaceBackend, find_face
 from celebbasis_ext.faces.quality import measure, photo_warnings
 from celebbasis_ext.files.atomic import write_whole
 from celebbasis_ext.files.embedding import load_embedding, save_embedding
 from celebbasis_ext.files.folders import cache_dir
+from celebbasis_ext.judge import PromptJudge
 from celebbasis_ext.memory import out_of_memory_explained
 from celebbasis_ext.names import NameReport, select_names
 from celebbasis_ext.person import check_new_name, save_person
@@ -57,12 +58,14 @@ class Workshop:
         faces: Detector and recogniser.
         describer: Says what is in a photo beside the person.
         names: The celebrities to build the basis from.
+        judge: Says whether pictures show what was asked for; None where nobody here can.
     """
 
     host: Host
     faces: FaceBackend
     describer: Describer
     names: tuple[str, ...]
+    judge: PromptJudge | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class Order:
         overwrite: Replace existing embeddings of these names.
         resume: Go on with an interrupted run of these names.
         also_pt: Write the old format of embeddings beside the new one.
+        faces: As `face`, one for each photo; used in its place where given.
     """
 
     photos: tuple[Image, ...]
@@ -88,6 +92,12 @@ class Order:
     overwrite: bool = False
     resume: bool = False
     also_pt: bool = False
+    faces: tuple[FaceChoice, ...] = ()
+
+    @property
+    def chosen_faces(self) -> tuple[FaceChoice, ...]:
+        """One for each photo."""
+        return self.faces or (self.face,) * len(self.photos)
 
 
 def usable_names(workshop: Workshop) -> NameReport:
@@ -111,15 +121,20 @@ def prepare(workshop: Workshop, order: Order) -> tuple[Subject, ...]:
     Raises:
         NoFaceFound, SeveralFaces, InvalidName, NameTaken, InvalidSettings: See there.
     """
-    _validate(workshop, order)
+    validate(workshop, order)
     given = order.descriptions or (None,) * len(order.photos)
     return tuple(
-        _subject(workshop, photo, name, order.face, description)
-        for photo, name, description in zip(order.photos, order.names, given, strict=True)
+        _named_subject(workshop, photo, name, face, description)
+        for photo, name, face, description in zip(order.photos, order.names, order.chosen_faces, given, strict=True)
     )
 
 
-def _validate(workshop: Workshop, order: Order) -> None:
+def validate(workshop: Workshop, order: Order) -> None:
+    """That everybody has a photo, and a name of their own that is free.
+
+    Raises:
+        InvalidSettings, InvalidName, NameTaken: See there.
+    """
     if not order.photos or len(order.photos) != len(order.names):
         raise InvalidSettings(
             f"Got {len(order.photos)} photos and {len(order.names)} names; every person needs one of each.",
@@ -133,13 +148,24 @@ def _validate(workshop: Workshop, order: Order) -> None:
         check_new_name(workshop.host, name, order.overwrite)
 
 
-def _subject(
+def _named_subject(
     workshop: Workshop, photo: Image, name: str, face: FaceChoice, description: tuple[str, ...] | None
 ) -> Subject:
     try:
-        found = find_face(workshop.faces, photo, face)
+        return prepare_photo(workshop, photo, name, face, description)
     except (NoFaceFound, SeveralFaces) as error:
         raise type(error)(f"{name}: {error.message}", error.hint) from error
+
+
+def prepare_photo(
+    workshop: Workshop, photo: Image, name: str, face: FaceChoice = None, description: tuple[str, ...] | None = None
+) -> Subject:
+    """Finds the face, cuts the square, and asks what else is in the photo unless that was said.
+
+    Raises:
+        NoFaceFound, SeveralFaces, InvalidSettings: See `find_face`.
+    """
+    found = find_face(workshop.faces, photo, face)
     size = workshop.host.checkpoint.resolution
     warnings = photo_warnings(measure(found, size), size, workshop.faces.doubtful)
     square, moved = square_around(photo, found.face, size)
@@ -154,6 +180,7 @@ def train_people(workshop: Workshop, order: Order, stop: Callable[[], bool] = la
     Where `stop` turns true, or the iteration is closed, what was learned so far is saved, with a resume file beside.
 
     Raises:
+        CheckpointChanged: If another checkpoint was loaded under way; what was learned so far is saved all the same.
         CelebBasisError: Whatever is wrong with photo, name, settings or checkpoint; nothing is written then.
     """
     from celebbasis_ext.train import Training
@@ -170,8 +197,10 @@ def train_people(workshop: Workshop, order: Order, stop: Callable[[], bool] = la
                 yield done
                 if stop():
                     break
-        except BaseException:
+        except BaseException as error:
             _write_state(resume_path, order, basis, training.state_dict())
+            if isinstance(error, CheckpointChanged) and training.step:
+                _save(workshop, order, basis, subjects, training.stored(), training.step)
             raise
         finished = training.step >= order.config.steps
         if not finished:

@@ -12,3 +12,10 @@ RECIPES: dict[str, TrainConfig] = {
         average=0.99, face_mask=False, explain=False, templates="person", views=2, zoom=0.0, flip=True, decay=False,
     ),
 }  # fmt: skip
+
+PRESETS: dict[str, TrainConfig] = {
+    "Fast": TrainConfig(steps=50),
+    "Balanced": RECIPES["default"],
+    "Best": TrainConfig(steps=250, average=0.97),
+}
+"""What the tab offers: the default recipe with fewer steps, as it is, and with more steps and a longer average."""

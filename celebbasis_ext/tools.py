@@ -39,11 +39,12 @@ class Parent:
     """Somebody who goes into a mix.
 
     Attributes:
-        who: A file, the name of an embedding in the host's folder, a celebrity, or "sample:7" for a fictional person.
+        who: A file; or as text the name of an embedding in the host's folder, a celebrity, or "sample:7" for a
+            fictional person. Text is never taken for a path: it may come from another computer.
         weight: Negative leads away from them.
     """
 
-    who: str
+    who: str | Path
     weight: float = 1.0
 
 
@@ -193,18 +194,17 @@ def _saved(*made: tuple[Embedding, Path]) -> Saved:
     return Saved(embeddings, paths, finished=True)
 
 
-def _said(who: str) -> str:
+def _said(who: str | Path) -> str:
     """What goes into the header: who it was, but not where on this computer they were kept."""
-    return re.split(r"[/\\]", who)[-1] or who
+    return who.name if isinstance(who, Path) else who
 
 
-def _coefficients_of(workshop: Workshop, basis: CelebBasis, who: str) -> Floats:
+def _coefficients_of(workshop: Workshop, basis: CelebBasis, who: str | Path) -> Floats:
     """[T, K] of a fictional person, a file, an embedding's name, or a celebrity."""
+    if isinstance(who, Path):
+        return coefficients_in(basis, load_embedding(who))
     if fictional := _SAMPLE.fullmatch(who):
         return blend.sample(basis, int(fictional.group(1)))
-    path = Path(who)
-    if path.suffix.lower() in (".safetensors", ".pt", ".bin"):
-        return coefficients_in(basis, load_embedding(path))
     for known in embeddings_in(workshop.host.embeddings_dir):
         if known.stem.lower() == who.lower():
             return coefficients_in(basis, load_embedding(known))

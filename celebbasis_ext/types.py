@@ -233,11 +233,15 @@ class Scores:
         likeness: Mean cosine between pictures drawn from the trigger word and the photo.
         impostors: The same for pictures of "a person": what chance gives.
         faces_found: Share of pictures in which a face was found.
+        obedience: Share of prompts whose picture shows what was asked for; None where nobody judged.
+        impostors_obedience: The same for pictures of "a person".
     """
 
     likeness: float
     impostors: float
     faces_found: float
+    obedience: float | None = None
+    impostors_obedience: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Who may import whom: arrows run one way, and every foreign package has its room.
 
-types, errors <- engine, faces, files <- jobs <- ui, api, cli <- scripts
+types, errors <- engine, faces, files <- jobs <- shared actions <- ui, api, cli <- scripts
 
 The source is parsed, so an import inside a function counts like one at the top.
 """
@@ -25,19 +25,14 @@ TREES = {name: ast.parse(path.read_text("utf-8"), str(path)) for path, name in s
 MODULES = {name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in TREES}
 
 DOORS = {"ui", "api", "cli"}
-ROOMS = DOORS | {
-    "types",
-    "errors",
-    "faces",
-    "files",
-    "hosts",
-    "jobs",
-    "tools",
-    "workshops",
-    "evaluate",
-    "miniature",
-    "data",
-}
+# What tab and API do alike, without a page or a route.
+SHARED_ACTIONS = {"context", "people_actions", "studio", "training_job"}
+ROOMS = (
+    DOORS
+    | SHARED_ACTIONS
+    | {"types", "errors", "faces", "files", "hosts", "jobs", "tools", "evaluate", "miniature", "data"}
+    | {"workshops", "webui"}
+)
 BASE = {"types", "errors"}
 # The modules that stand in no other room: names, basis, coefficients, train ...
 ENGINE = {module for module in MODULES if "." not in module} - ROOMS - {"__init__", "__main__"}
@@ -177,14 +172,9 @@ def test_the_engine_knows_no_host_no_face_and_no_door() -> None:
 
 
 def test_faces_import_only_the_ground_floor() -> None:
-    """Only `weights`, which finds and fetches the models' files, knows of files beside them."""
     forbid(
-        "faces/ may import only types, errors and faces, faces/weights.py also files:",
-        lambda i: (
-            i.own
-            and i.source == "faces"
-            and i.target not in BASE | {"faces"} | ({"files"} if i.where == "faces/weights.py" else set())
-        ),
+        "faces/ may import only types, errors and faces:",
+        lambda i: i.own and i.source == "faces" and i.target not in BASE | {"faces"},
     )
 
 
@@ -228,22 +218,40 @@ def test_tools_stand_beside_jobs() -> None:
         lambda i: i.own and i.source == "tools" and i.what != "hosts.base" and i.target not in allowed,
     )
     forbid(
-        "tools is imported only by ui, api and cli:",
-        lambda i: i.own and i.target == "tools" and i.source not in DOORS,
+        "tools is imported only by the shared actions, ui, api and cli:",
+        lambda i: i.own and i.target == "tools" and i.source not in DOORS | SHARED_ACTIONS,
+    )
+
+
+def test_shared_actions_stand_between_jobs_and_doors() -> None:
+    allowed = ENGINE | BASE | SHARED_ACTIONS | {"faces", "files", "jobs", "tools", "evaluate"}
+    forbid(
+        "The shared actions may import what lies below them, and no host:",
+        lambda i: i.own and i.source in SHARED_ACTIONS and i.target not in allowed,
+    )
+    forbid(
+        "The shared actions are imported only by themselves, ui, api and cli:",
+        lambda i: i.own and i.target in SHARED_ACTIONS and i.source not in DOORS | SHARED_ACTIONS,
     )
 
 
 def test_nobody_inside_imports_a_door() -> None:
+    """`celebbasis ui` is the command that opens the others."""
     forbid(
-        "ui, api and cli are for scripts/ to import:",
-        lambda i: i.own and i.target in DOORS and i.source not in {i.target, "__main__"},
+        "ui, api and cli are for scripts/ and cli/ui.py to import:",
+        lambda i: i.own and i.target in DOORS and i.source not in {i.target, "__main__"} and i.where != "cli/ui.py",
     )
 
 
+def test_what_the_tab_does_knows_no_gradio() -> None:
+    plain = {f"ui/{name}.py" for name in ("context", "studio", "people_actions", "markup", "loss_curve")}
+    forbid("These work without a page:", lambda i: not i.own and i.target == "gradio" and i.where in plain)
+
+
 def test_only_doors_and_tools_import_jobs() -> None:
-    allowed = DOORS | {"jobs", "tools", "workshops", "evaluate", "miniature"}
+    allowed = DOORS | SHARED_ACTIONS | {"jobs", "tools", "workshops", "webui", "evaluate", "miniature"}
     forbid(
-        "jobs is imported only by ui, api, cli, tools, workshops, evaluate and miniature:",
+        "jobs is imported only by ui, api, cli, the shared actions, tools, workshops, webui, evaluate and miniature:",
         lambda i: i.own and i.target == "jobs" and i.source not in allowed,
     )
 
@@ -257,7 +265,8 @@ def test_only_doors_open_workshops() -> None:
 
 @pytest.mark.parametrize("package", ["modules", "modules_forge"])
 def test_the_webui_stands_only_in_its_adapters(package: str) -> None:
-    only_in(package, ["hosts/a1111.py", "hosts/forge.py", "ui/settings.py", "api/routes.py"])
+    places = ["hosts/a1111.py", "hosts/a1111_queue.py", "hosts/forge.py", "ui/settings.py", "api/webui_login.py"]
+    only_in(package, places)
 
 
 def test_gradio_stands_only_in_the_ui() -> None:

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 
 from celebbasis_ext import __version__
-from celebbasis_ext.cli import demo, faces, generate, inspect, lab, miniature, mix, move, names, sample, train
+from celebbasis_ext.cli import demo, faces, generate, inspect, lab, miniature, mix, move, names, sample, train, ui
 from celebbasis_ext.cli.exit import BAD_INPUT, INTERRUPTED
 from celebbasis_ext.errors import CelebBasisError
 
-COMMANDS = (train, faces, generate, inspect, mix, sample, move, names, demo, lab, miniature)
+COMMANDS = (train, faces, generate, inspect, mix, sample, move, names, demo, ui, lab, miniature)
 """Each has `add(commands)`, which adds its parser and sets its `command`."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
 from typing import Any
 
 from celebbasis_ext.cli.host import open_host
@@ -38,14 +39,19 @@ def parent(text: str) -> Parent:
     """Reads WHO[:WEIGHT] from the right, since a path on Windows begins with a colon of its own: C:\\anna.pt:0.6."""
     who, colon, weight = text.rpartition(":")
     if not colon or who == "sample":
-        return Parent(text)
+        return Parent(_who(text))
     try:
         value = float(weight)
     except ValueError:
-        return Parent(text)
+        return Parent(_who(text))
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"the weight of {who!r} is {weight}, expected a number")
-    return Parent(who, value)
+    return Parent(_who(who), value)
+
+
+def _who(text: str) -> str | Path:
+    """A file where it ends like one, else a name."""
+    return Path(text) if Path(text).suffix.lower() in (".safetensors", ".pt", ".bin") else text
 
 
 def _mix(options: argparse.Namespace) -> int:

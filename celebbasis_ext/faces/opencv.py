@@ -1,10 +1,11 @@
 """Faces with OpenCV alone: YuNet finds them, an ArcFace-shaped network or SFace says whose they are.
 
-Not for several threads at once: OpenCV's detector keeps the size of its last picture.
+OpenCV's networks keep their last picture, so that threads (a job's, a page's, a request's) take turns.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -131,12 +132,14 @@ class OpenCVFaces:
         self.doubtful = DOUBTFUL
         self._recogniser = recogniser.name
         self._detector = YuNet(detector, min_side)
+        self._turn = threading.Lock()
         sface = "sface" in recogniser.name.lower() if normalisation is None else normalisation == "sface"
         self._embed = _loaded(recogniser, "recogniser", _sface if sface else _arcface, self._try)
 
     def detect(self, image: Image) -> tuple[Face, ...]:
         """Find all faces, the largest first; see `FaceBackend.detect`."""
-        return self._detector.detect(image)
+        with self._turn:
+            return self._detector.detect(image)
 
     def identify(self, crop: Image) -> Floats:
         """Say whose face it is; see `FaceBackend.identify`.
@@ -144,7 +147,8 @@ class OpenCVFaces:
         Raises:
             MissingModel: The recogniser's answer is no direction.
         """
-        return unit(self._embed(crop), self._recogniser)
+        with self._turn:
+            return unit(self._embed(crop), self._recogniser)
 
     def _try(self, embed: Callable[[Image], Floats]) -> object:
         """Look at a grey crop once, so that a wrong file is known at once and not after a minute."""

@@ -104,7 +104,7 @@ def save_embedding(
     if also_pt or old.exists():
         write_whole(old, _old_format(embedding.name, vectors, embedding.metadata))
     if preview is not None:
-        _save_preview(path, preview)
+        save_preview(path, preview)
     return path
 
 
@@ -129,7 +129,8 @@ def _old_format(name: str, vectors: Mapping[str, Floats], metadata: Mapping[str,
     )
 
 
-def _save_preview(path: Path, preview: Image) -> None:
+def save_preview(path: Path, preview: Image) -> None:
+    """Writes the picture [h, w, 3] that hosts show for the embedding at `path`."""
     from PIL import Image as Pillow
 
     with replacing(path.with_suffix(".preview.png")) as unfinished:

@@ -15,8 +15,9 @@ from celebbasis_ext.evaluate.sheets import SheetRow, contact_sheet, save_png
 from celebbasis_ext.faces.base import find_face
 from celebbasis_ext.files.embedding import load_embedding
 from celebbasis_ext.jobs import Order, add_scores
-from celebbasis_ext.miniature.drawing import Look, draw, random_look
-from celebbasis_ext.miniature.people import celebrities, strangers
+from celebbasis_ext.miniature.drawing import Look, draw
+from celebbasis_ext.miniature.people import celebrities
+from celebbasis_ext.miniature.portraits import draw_stranger
 from celebbasis_ext.miniature.workshop import open_workshop
 from celebbasis_ext.types import Embedding, Image, Saved, Scores
 
@@ -50,7 +51,7 @@ def run_demo(folder: Path, seed: int, train: Callable[[Workshop, Order], Saved])
     """
     started = time.perf_counter()
     folder.mkdir(parents=True, exist_ok=True)
-    portrait = _portrait(seed)
+    portrait = draw_stranger(seed)
     save_png(portrait, folder / "portrait.png")
     workshop = open_workshop(folder / "embeddings")
     saved = train(workshop, Order((portrait,), (NAME,), overwrite=True))
@@ -60,12 +61,6 @@ def run_demo(folder: Path, seed: int, train: Callable[[Workshop, Order], Saved])
     sheet = folder / "contact-sheet.png"
     save_png(_sheet(portrait, rows), sheet)
     _report(rows, sheet, saved.paths[0], time.perf_counter() - started)
-
-
-def _portrait(seed: int) -> Image:
-    """Somebody whom the miniature has never seen, as people take photos: any background, clothes and mood."""
-    look = random_look(np.random.default_rng((7, seed)))
-    return draw(strangers(1, seed)[0], look).image if look.style == "photo" else _portrait(seed + 1000)
 
 
 def _shown(workshop: Workshop, portrait: Image, embedding: Embedding) -> tuple[Shown, ...]:

@@ -56,6 +56,12 @@ def draw_portraits(people: int, seed: int) -> Portraits:
     )
 
 
+def draw_stranger(seed: int) -> Image:
+    """Somebody whom the miniature has never seen, as people take photos: any background, clothes and mood."""
+    look = random_look(np.random.default_rng((7, seed)))
+    return draw(strangers(1, seed)[0], look).image if look.style == "photo" else draw_stranger(seed + 1000)
+
+
 def load_portraits(folder: Path, people: int, seed: int) -> Portraits:
     """As `draw_portraits`, kept on disk."""
     arrays = _kept(folder / f"portraits-{seed}-{people}.npz", lambda: vars(draw_portraits(people, seed)))

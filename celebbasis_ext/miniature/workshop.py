@@ -75,9 +75,10 @@ def open_judge(assets: Assets) -> LookReader:
 def open_workshop(embeddings_dir: Path, assets: Assets | None = None, placement: Placement | None = None) -> Workshop:
     """Everything that a job needs, in the miniature; on the CPU in fp32 if not told."""
     from celebbasis_ext.hosts.standalone import StandaloneHost
+    from celebbasis_ext.miniature.judge import LookJudge
     from celebbasis_ext.miniature.tagger import Tagger
 
     assets = (assets or Assets()).checked()
     host = StandaloneHost.load(assets.checkpoint, embeddings_dir, placement)
     names = tuple(person.name for person in celebrities())
-    return Workshop(host, open_faces(assets), Tagger(assets.tagger), names)
+    return Workshop(host, open_faces(assets), Tagger(assets.tagger), names, LookJudge(assets.judge))

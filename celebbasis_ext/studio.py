@@ -1,0 +1,139 @@
+"""What tab and API do: photos looked at, orders given, the current training found again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from celebbasis_ext.errors import CelebBasisError, InvalidName
+from celebbasis_ext.faces.base import numbered
+from celebbasis_ext.files.embedding import embeddings_in
+from celebbasis_ext.files.name_rules import propose_name
+from celebbasis_ext.jobs import RESUME_SUFFIX, Order, prepare_photo
+from celebbasis_ext.person import check_new_name, surprises_of_name
+from celebbasis_ext.training_job import Outcome, PreviewWish, run_training
+from celebbasis_ext.types import Face, Image
+
+if TYPE_CHECKING:
+    from celebbasis_ext.context import Context
+    from celebbasis_ext.job_queue import Job, Report
+
+
+@dataclass(frozen=True)
+class SeenPhoto:
+    """A photo as the tab shows it before training.
+
+    Attributes:
+        image: [h, w, 3]; None where it cannot be read.
+        faces: Those to choose from, from the left.
+        words: What is in it beside the person; empty while a face has to be chosen.
+        warnings: What will make the result worse.
+        error: Why it cannot be used.
+    """
+
+    image: Image | None = None
+    faces: tuple[Face, ...] = ()
+    words: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    error: CelebBasisError | None = None
+
+
+class Studio:
+    """Actions on the surroundings; knows no page, keeps nothing of its own, and may be used by several at once."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def look_at(self, photo: Path | bytes, face: int | None = None) -> SeenPhoto:
+        """Reads a photo, finds the faces, and describes the rest; a fault becomes `SeenPhoto.error`."""
+        from celebbasis_ext.files.photo import read_photo
+
+        seen = SeenPhoto()
+        try:
+            image = read_photo(photo)
+            seen = SeenPhoto(image)
+            workshop = self.context.open_workshop()
+            seen = SeenPhoto(image, numbered(workshop.faces.detect(image)))
+            if len(seen.faces) > 1 and face is None:
+                return seen
+            subject = prepare_photo(workshop, image, "", face)
+            warnings = tuple(warning.sentence for warning in subject.warnings)
+            return dataclasses.replace(seen, words=subject.description, warnings=warnings)
+        except CelebBasisError as error:
+            return dataclasses.replace(seen, error=error)
+
+    def complaint(self, name: str, others: Sequence[str] = ()) -> CelebBasisError | None:
+        """Why a name cannot be given to somebody new; the hint proposes another."""
+        try:
+            check_new_name(self.context.open_workshop().host, name)
+        except CelebBasisError as error:
+            return error
+        if name.lower() in (other.lower() for other in others):
+            return InvalidName(f"The name {name!r} is given twice.", f"Choose {self.proposal(name, others)}.")
+        return None
+
+    def surprises(self, name: str) -> tuple[str, ...]:
+        """What is surprising about a name that may be used."""
+        return tuple(warning.sentence for warning in surprises_of_name(self.context.open_workshop().host, name))
+
+    def proposal(self, wish: str, others: Sequence[str] = ()) -> str:
+        """A free name close to a wish; empty where none was found."""
+        try:
+            host = self.context.open_workshop().host
+            taken = (path.stem for path in embeddings_in(self.context.embeddings_dir))
+            return propose_name(wish, (*taken, *others), host.tokenize)
+        except CelebBasisError:
+            return ""
+
+    def train(self, order: Order, wish: PreviewWish) -> Job:
+        """Puts a training at the end of the line; raises PersonBusy."""
+
+        def work(report: Report) -> Outcome:
+            return run_training(self.context.open_workshop(), order, wish, report)
+
+        job = self.context.queue.order(", ".join(order.names), "train", work, order.names)
+        known = {known.id for known in self.context.queue.jobs()}
+        orders = self.context.orders
+        for forgotten in orders.keys() - known:
+            del orders[forgotten]
+        orders[job.id] = (order, wish)
+        return job
+
+    def stopped(self, names: Sequence[str] = ()) -> tuple[Order, PreviewWish] | None:
+        """The last training that was stopped under way and whose photos are still known; of these names, if given."""
+        for order, wish in reversed(self.context.orders.values()):
+            if order.names == tuple(names) or not names:
+                return (order, wish) if self.is_unfinished(order.names) else None
+        return None
+
+    def is_unfinished(self, names: Sequence[str]) -> bool:
+        """Whether an interrupted run of these names can be gone on with."""
+        return (self.context.embeddings_dir / ("+".join(names) + RESUME_SUFFIX)).is_file()
+
+    def anybody_unfinished(self) -> bool:
+        folder = self.context.embeddings_dir
+        return folder.is_dir() and any(folder.glob(f"*{RESUME_SUFFIX}"))
+
+    def resume(self, order: Order, wish: PreviewWish) -> Job:
+        """Goes on with an interrupted run."""
+        return self.train(dataclasses.replace(order, resume=True, overwrite=True), wish)
+
+    def current(self) -> Job | None:
+        """The training that is running or next, else the last one."""
+        trainings = [job for job in self.context.queue.jobs() if job.kind == "train"]
+        active = [job for job in trainings if not job.over]
+        return active[0] if active else trainings[-1] if trainings else None
+
+    def ahead_of(self, job: Job | None) -> int:
+        """Jobs that come before it."""
+        waiting = [other for other in self.context.queue.jobs() if not other.over]
+        return waiting.index(job) if job in waiting else 0
+
+    def stop(self) -> None:
+        """Ends the current training after its step."""
+        job = self.current()
+        if job is not None and not job.over:
+            self.context.queue.stop(job.id)

@@ -1,0 +1,5 @@
+"""The tab's surroundings, which it shares with the API."""
+
+from celebbasis_ext.context import Context as TabContext
+
+__all__ = ["TabContext"]

@@ -1,0 +1,277 @@
+"""What the tab shows, as HTML in the page's own colours. Pure functions: values in, text out."""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from celebbasis_ext.ui.loss_curve import loss_curve
+
+if TYPE_CHECKING:
+    from celebbasis_ext.errors import CelebBasisError
+    from celebbasis_ext.files.people import TrainedPerson
+    from celebbasis_ext.job_queue import Job
+    from celebbasis_ext.training_job import Outcome
+    from celebbasis_ext.types import Face, Image, Scores
+
+LARGEST_SIDE = 640
+"""Pixels of photos and previews in the page."""
+
+STATES = {"queued": "Waiting", "running": "Running", "done": "Done", "stopped": "Stopped", "failed": "Failed"}
+
+
+def error_box(error: CelebBasisError) -> str:
+    """What is wrong, and what to do."""
+    hint = f"<p>{escape(error.hint)}</p>" if error.hint else ""
+    return f'<div class="cb-box cb-error" role="alert"><p><strong>{escape(error.message)}</strong></p>{hint}</div>'
+
+
+def note_box(text: str) -> str:
+    return f'<div class="cb-box" role="status"><p>{escape(text)}</p></div>'
+
+
+def notices(texts: Iterable[str]) -> str:
+    return "".join(f'<div class="cb-box cb-warning"><p>{escape(text)}</p></div>' for text in texts)
+
+
+def hint_line(text: str, good: bool = False) -> str:
+    """A line below a field; empty text leaves no line."""
+    return f'<p class="cb-hint {"cb-good" if good else "cb-bad"}" role="status">{escape(text)}</p>' if text else ""
+
+
+def name_hint(name: str, complaint: str, surprises: Sequence[str] = ()) -> str:
+    """The lines below a name; they say which name they are about, so that the page can tell when they are old."""
+    lines = hint_line(complaint) if complaint else hint_line(f"Write {name} in a prompt.", good=True)
+    more = "".join(hint_line(surprise, good=True) for surprise in surprises)
+    return f'<div class="cb-name-hint" data-name="{escape(name, quote=True)}">{lines}{more}</div>'
+
+
+def picture_uri(image: Image, form: str = "PNG") -> str:
+    """A picture [h, w, 3] as text that stands in a page; photos (JPEG) are made smaller."""
+    from PIL import Image as Pillow
+
+    picture = Pillow.fromarray(image)
+    if form == "JPEG":
+        picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
+    buffer = io.BytesIO()
+    picture.save(buffer, form)
+    return _uri(buffer.getvalue(), f"image/{form.lower()}")
+
+
+def _uri(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def portrait(photo: Image, faces: Sequence[Face], chosen: int | None) -> str:
+    """The photo with its faces framed, and numbered where there are several; the chosen one stands out."""
+    height, width = photo.shape[:2]
+    unit = max(height, width) / 100
+    frames = "".join(_frame(face, i, unit, len(faces) > 1, i == chosen) for i, face in enumerate(faces, start=1))
+    count = f"{len(faces)} face{'s' * (len(faces) != 1)} found"
+    return (
+        f'<figure class="cb-portrait"><div><img src="{picture_uri(photo, "JPEG")}" alt="The photo: {count}">'
+        f'<svg viewBox="0 0 {width} {height}" aria-hidden="true">{frames}</svg></div>'
+        f"<figcaption>{count}</figcaption></figure>"
+    )
+
+
+def _frame(face: Face, number: int, unit: float, several: bool, chosen: bool) -> str:
+    left, top, right, bottom = (float(v) for v in face.box)
+    kind = "cb-chosen" if chosen or not several else ""
+    frame = (
+        f'<rect class="{kind}" x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}" '
+        f'rx="{unit:.1f}" stroke-width="{unit:.2f}"/>'
+    )
+    if not several:
+        return frame
+    return (
+        f'{frame}<circle class="{kind}" cx="{left:.1f}" cy="{top:.1f}" r="{5 * unit:.1f}"/>'
+        f'<text x="{left:.1f}" y="{top + 2.4 * unit:.1f}" font-size="{7 * unit:.1f}">{number}</text>'
+    )
+
+
+def progress_panel(job: Job | None, ahead: int, own_bar: bool) -> str:
+    """A job under way, or how it ended.
+
+    Args:
+        job: The training that is shown; None before the first.
+        ahead: Jobs that come before it.
+        own_bar: Whether to draw a bar; the WebUI has its own.
+    """
+    if job is None:
+        return f'<div class="cb-job" data-active="false" data-at="{time.time():.2f}"></div>'
+    active = "false" if job.over else "true"
+    parts = [_headline(job, ahead), _bar(job) if own_bar and not job.over else "", *_pictures(job)]
+    return (
+        f'<div class="cb-job" data-active="{active}" data-job="{job.id}" data-state="{job.state}" '
+        f'data-at="{time.time():.2f}">{"".join(parts)}</div>'
+    )
+
+
+def _headline(job: Job, ahead: int) -> str:
+    progress = job.progress
+    if job.state == "queued":
+        text = f"Waiting, {ahead} ahead" if ahead else "Waiting for the checkpoint"
+    elif job.state == "running":
+        text = "Stopping after this step" if job.stopping else progress.text or "Starting"
+        if progress.steps and not job.stopping:
+            text += f" · step {progress.step} of {progress.steps}"
+        if progress.seconds_left is not None and not job.stopping:
+            text += f" · {duration(progress.seconds_left)} left"
+    else:
+        text = STATES[job.state] + (f" after {duration(job.ended - job.started)}" if job.started and job.ended else "")
+    return f'<p class="cb-headline"><strong>{escape(job.title)}</strong> <span>{escape(text)}</span></p>'
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it: "45 s", "3 min", "1 h 5 min"."""
+    if seconds < 90:
+        return f"{max(0, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _bar(job: Job) -> str:
+    done, steps = job.progress.step, job.progress.steps
+    share = 100 * done / steps if steps else 0
+    return (
+        f'<div class="cb-bar" role="progressbar" aria-label="Training" aria-valuemin="0" aria-valuemax="{steps}" '
+        f'aria-valuenow="{done}"><div style="width:{share:.1f}%"></div></div>'
+    )
+
+
+def _pictures(job: Job) -> list[str]:
+    progress = job.progress
+    parts = []
+    if progress.losses:
+        parts.append(loss_curve(progress.losses, progress.steps))
+    if progress.preview is not None and not (job.state == "done" and job.result):
+        uri = picture_uri(progress.preview, "JPEG")
+        parts.append(
+            f'<figure class="cb-preview"><img src="{uri}" alt="Preview after step {progress.preview_step}">'
+            f"<figcaption>after step {progress.preview_step}</figcaption></figure>"
+        )
+    return [f'<div class="cb-watch">{"".join(parts)}</div>'] if parts else []
+
+
+def outcome_panel(outcome: Outcome, in_webui: bool) -> str:
+    """The words to use, the scores beside those of anybody, and the contact sheet."""
+    words = "".join(word_line(embedding.name, in_webui) for embedding in outcome.saved.embeddings)
+    stopped = (
+        '<p class="cb-hint">Stopped early. What was learned is saved; Resume goes on from here.</p>'
+        if not outcome.saved.finished
+        else ""
+    )
+    named = [embedding.name for embedding in outcome.saved.embeddings]
+    scores = score_table(list(zip(named, outcome.scores, strict=False))) if outcome.scores else ""
+    sheet = ""
+    if outcome.sheet is not None:
+        uri = picture_uri(outcome.sheet)
+        sheet = (
+            f'<a class="cb-sheet" href="{uri}" download="contact-sheet.png" title="Save the contact sheet">'
+            f'<img src="{uri}" alt="Contact sheet: {escape(", ".join(named))} and a person, under several prompts"></a>'
+        )
+    return f'<div class="cb-outcome"><h3>The trigger word</h3>{words}{stopped}{scores}{sheet}</div>'
+
+
+def word_line(name: str, in_webui: bool) -> str:
+    """A trigger word with what can be done with it."""
+    word = escape(name, quote=True)
+    where = "Send to txt2img" if in_webui else "Draw with it"
+    return (
+        f'<p class="cb-word"><code>{word}</code>'
+        f'<button type="button" class="cb-button" data-cb-copy="{word}" aria-label="Copy {word}">Copy</button>'
+        f'<button type="button" class="cb-button" data-cb-send="{word}">{where}</button></p>'
+    )
+
+
+def score_table(rows: Sequence[tuple[str, Scores]]) -> str:
+    """Likeness and obedience of each person, and of "a person" below."""
+    judged = any(scores.obedience is not None for _, scores in rows)
+    head = "<th scope='col'></th><th scope='col'>likeness</th>" + ("<th scope='col'>obedience</th>" if judged else "")
+    body = "".join(_score_row(name, s.likeness, s.obedience, judged) for name, s in rows)
+    chance = [scores for _, scores in rows]
+    likeness = sum(s.impostors for s in chance) / len(chance)
+    obedience = chance[0].impostors_obedience
+    return (
+        f'<table class="cb-scores"><thead><tr>{head}</tr></thead><tbody>{body}'
+        f"{_score_row('anybody (“a person”)', likeness, obedience, judged, 'cb-quiet')}</tbody></table>"
+        '<p class="cb-hint">Likeness is the recogniser’s cosine with the photo'
+        f"{'; obedience the share of prompts that were followed' if judged else ''}. A number means little alone: "
+        "compare it with anybody’s.</p>"
+    )
+
+
+def _score_row(name: str, likeness: float, obedience: float | None, judged: bool, kind: str = "") -> str:
+    second = f"<td>{obedience:.0%}</td>" if obedience is not None else "<td>-</td>" if judged else ""
+    return f'<tr class="{kind}"><th scope="row">{escape(name)}</th><td>{likeness:.2f}</td>{second}</tr>'
+
+
+def queue_line(jobs: Sequence[Job], shown: Job | None) -> str:
+    """The other jobs that wait or run."""
+    others = [job for job in jobs if not job.over and (shown is None or job.id != shown.id)]
+    if not others:
+        return ""
+    items = "".join(f"<li>{escape(job.title)} <span>{STATES[job.state].lower()}</span></li>" for job in others)
+    return f'<div class="cb-queue"><p>Also in line:</p><ul>{items}</ul></div>'
+
+
+def cards(people: Sequence[TrainedPerson], chosen: str | None) -> str:
+    """The people as cards that can be pressed."""
+    if not people:
+        return '<div class="cb-box"><p>Nobody has been learned yet. Go to Train and give a photo.</p></div>'
+    return (
+        f'<div class="cb-cards" role="list">{"".join(_card(person, person.name == chosen) for person in people)}</div>'
+    )
+
+
+def _card(person: TrainedPerson, chosen: bool) -> str:
+    name = escape(person.name, quote=True)
+    if person.preview is not None:
+        kind = "image/png"
+        face = f'<img src="{_uri(person.preview.read_bytes(), kind)}" alt="">'
+    else:
+        face = f'<span class="cb-blank" aria-hidden="true">{escape(person.name[:1].upper())}</span>'
+    scores = person.facts.get("scores") or {}
+    likeness = f"likeness {scores['likeness']:.2f} · anybody {scores['impostors']:.2f}" if scores else "not scored"
+    unfinished = '<span class="cb-tag">unfinished</span>' if person.resumable else ""
+    return (
+        f'<div role="listitem"><button type="button" class="cb-card" data-cb-person="{name}" '
+        f'aria-pressed="{"true" if chosen else "false"}">{face}<strong>{name}</strong>{unfinished}'
+        f"<span>{likeness}</span><span>{escape(checkpoint_of(person))} · {date_of(person)}</span></button></div>"
+    )
+
+
+def gallery(pictures: Sequence[Image], prompt: str) -> str:
+    """Pictures side by side; each can be saved."""
+    shown = "".join(
+        f'<a href="{uri}" download="picture-{i}.png"><img src="{uri}" alt="{escape(prompt)}, number {i}"></a>'
+        for i, uri in enumerate(map(picture_uri, pictures), start=1)
+    )
+    return f'<div class="cb-gallery">{shown}</div>'
+
+
+def checkpoint_of(person: TrainedPerson) -> str:
+    checkpoint = person.facts.get("checkpoint")
+    return str(checkpoint.get("name", "")) if isinstance(checkpoint, dict) else ""
+
+
+def date_of(person: TrainedPerson) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(person.changed))
+
+
+def details(person: TrainedPerson, facts: Sequence[tuple[str, str]], in_webui: bool) -> str:
+    """All that is known of a person, and a link that saves the file."""
+    rows = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in facts)
+    uri = _uri(person.path.read_bytes(), "application/octet-stream")
+    export = f'<a class="cb-button" download="{escape(person.path.name)}" href="{uri}">Export</a>'
+    return f'<div class="cb-details">{word_line(person.name, in_webui)}<p>{export}</p><dl>{rows}</dl></div>'
+
+
+def settings_text(settings: Any) -> str:
+    """Settings as one line: "steps 100, batch 8 ..."."""
+    return ", ".join(f"{key} {value}" for key, value in settings.items()) if isinstance(settings, dict) else ""

@@ -1,0 +1,99 @@
+() => {
+  // The tab's behaviour: keeps watching a running job, copies words, takes pasted photos, presses cards.
+  // Runs once for a page, in the WebUI and in the standalone page; whatever is not there is left alone.
+  if (window.celebbasis) return;
+  const WATCH_EVERY = 700, CHECK_EVERY = 300, ANSWER_WITHIN = 8000;
+  const root = () => document.querySelector("#celebbasis_tab");
+  const press = (id) => { const b = document.querySelector(`#${id}`); (b && b.querySelector("button") || b)?.click(); return !!b; };
+
+  const setText = (id, text) => {
+    const field = document.querySelector(`#${id} textarea, #${id} input`);
+    if (!field) return false;
+    const proto = field.tagName === "TEXTAREA" ? HTMLTextAreaElement : HTMLInputElement;
+    Object.getOwnPropertyDescriptor(proto.prototype, "value").set.call(field, text);
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+    return true;
+  };
+
+  // The job lives on the server; the page asks how it stands, from its first moment on.
+  let attached = false, asked = 0, seen = "";
+  const watch = () => {
+    const job = document.querySelector("#celebbasis_progress .cb-job");
+    if (!job || document.hidden) return;
+    if (job.dataset.at && job.dataset.at !== seen) { seen = job.dataset.at; asked = 0; }
+    const waiting = asked && Date.now() - asked < ANSWER_WITHIN;
+    if ((attached && job.dataset.active !== "true") || waiting) return;
+    if (press("celebbasis_watch")) { attached = true; asked = Date.now(); }
+    window.celebbasis.onJob?.(job.dataset);
+  };
+
+  // Names are checked as they are typed. The hint says which name it is about: as long as that is not the name in the
+  // field the server is asked again, because some gradio drops what is typed while it waits for an answer.
+  let checked = 0, asking = "";
+  const checkNames = () => {
+    if (document.hidden) return;
+    const fields = [...document.querySelectorAll("[id^=celebbasis_name_] textarea, [id^=celebbasis_name_] input")];
+    const old = fields.filter((field) => {
+      const row = field.closest("[id^=celebbasis_name_]").id.split("_").pop();
+      const hint = document.querySelector(`#celebbasis_hint_${row} [data-name]`);
+      return field.offsetParent && (hint?.dataset.name ?? "") !== field.value;
+    }).map((field) => field.value).join("/");
+    if (!old || (old === asking && Date.now() - checked < ANSWER_WITHIN)) return;
+    if (press("celebbasis_check")) { asking = old; checked = Date.now(); }
+  };
+
+  const copy = async (button, word) => {
+    try { await navigator.clipboard.writeText(word); }
+    catch {
+      const range = document.createRange();
+      range.selectNodeContents(button.parentElement.querySelector("code"));
+      const selection = getSelection();
+      selection.removeAllRanges(); selection.addRange(range);
+      document.execCommand("copy");
+    }
+    const before = button.textContent;
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = before; }, 1200);
+  };
+
+  const onClick = (event) => {
+    const target = event.target.closest?.("[data-cb-copy], [data-cb-send], [data-cb-person]");
+    if (!target || !root()?.contains(target)) return;
+    const { cbCopy, cbSend, cbPerson } = target.dataset;
+    if (cbCopy) copy(target, cbCopy);
+    if (cbSend) window.celebbasis.send(cbSend);
+    if (cbPerson && setText("celebbasis_pressed", cbPerson)) setTimeout(() => press("celebbasis_press"), 60);
+  };
+
+  // A pasted photo goes where a dropped one would go.
+  const onPaste = (event) => {
+    const photos = document.querySelector("#celebbasis_photos");
+    const files = [...(event.clipboardData?.files ?? [])].filter((file) => file.type.startsWith("image/"));
+    if (!photos || !photos.offsetParent || !files.length) return;
+    event.preventDefault(); event.stopPropagation();
+    photos.querySelector("button[aria-label='Clear']")?.click();  // an old gradio takes no more files than it shows
+    setTimeout(() => handOver(photos, files), 200);
+  };
+
+  const handOver = (photos, files) => {
+    const input = photos.querySelector("input[type=file]");
+    if (!input) return;
+    const carrier = new DataTransfer();
+    files.forEach((file) => carrier.items.add(file));
+    input.files = carrier.files;
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+  };
+
+  // In the standalone page "Draw with it" leads to its Generate page; in the WebUI, to txt2img.
+  const sendToGenerate = (word) => {
+    const tab = [...document.querySelectorAll("#celebbasis_pages button")].find((b) => b.textContent.trim() === "Generate");
+    tab?.click();
+    setTimeout(() => setText("celebbasis_generate_prompt", `a photo of ${word}`), 300);
+  };
+
+  window.celebbasis = { setText, press, send: sendToGenerate, ...(window.celebbasisInWebUI ?? {}) };
+  document.addEventListener("click", onClick);
+  window.addEventListener("paste", onPaste, true);
+  setInterval(watch, WATCH_EVERY);
+  setInterval(checkNames, CHECK_EVERY);
+}

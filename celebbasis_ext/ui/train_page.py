@@ -1,0 +1,312 @@
+"""The Train page: photos, names, settings; progress while it runs; words, scores and a sheet at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from celebbasis_ext.config_rules import FIELDS
+from celebbasis_ext.describe import GivenWords
+from celebbasis_ext.errors import CelebBasisError, InvalidSettings
+from celebbasis_ext.job_queue import Job
+from celebbasis_ext.jobs import Order
+from celebbasis_ext.recipes import PRESETS
+from celebbasis_ext.training_job import PLAIN, Outcome, PreviewWish
+from celebbasis_ext.types import TrainConfig
+from celebbasis_ext.ui import markup
+from celebbasis_ext.ui.config_fields import config_components, config_from, values_of
+from celebbasis_ext.ui.gradio_versions import QUIET, plain_html, uploaded
+from celebbasis_ext.ui.studio import SeenPhoto, Studio
+
+MOST_PEOPLE = 4
+CONSENT = "This is me, or somebody who has agreed to be learned."
+
+
+@dataclass(frozen=True)
+class PersonRow:
+    """The components of one photo: everything that belongs to one person."""
+
+    group: Any
+    portrait: Any
+    face: Any
+    name: Any
+    hint: Any
+    words: Any
+
+    @property
+    def all(self) -> list[Any]:
+        return [self.group, self.portrait, self.face, self.name, self.hint, self.words]
+
+    @property
+    def inputs(self) -> list[Any]:
+        return [self.face, self.name, self.words]
+
+
+class TrainPage:
+    """Lays the page out and connects it; made inside a `gr.Blocks`."""
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        with gr.Row():
+            with gr.Column(scale=1, min_width=320):
+                self._lay_out_people()
+                self._lay_out_settings()
+                self._lay_out_buttons()
+            with gr.Column(scale=1, min_width=320, elem_id="celebbasis_results"):
+                self._lay_out_results()
+        self._connect_people()
+        self._connect_settings()
+        self._connect_buttons()
+
+    def _lay_out_people(self) -> None:
+        self.photos = gr.File(
+            label="Photos: drop, choose or paste", file_count="multiple", file_types=["image"],
+            elem_id="celebbasis_photos",
+        )  # fmt: skip
+        self.stranger = None
+        if self.studio.context.draw_stranger is not None:
+            self.stranger = gr.Button("Try with a drawn stranger", elem_id="celebbasis_stranger", size="sm")
+        self.looked_at = gr.State(())
+        self.rows = [self._person_row(i) for i in range(MOST_PEOPLE)]
+        self.check = gr.Button("Check names", elem_id="celebbasis_check", elem_classes=["cb-hidden"])
+
+    def _person_row(self, index: int) -> PersonRow:
+        with gr.Column(visible=False, elem_classes=["cb-person"]) as group, gr.Row():
+            with gr.Column(scale=1, min_width=140):
+                portrait = plain_html(elem_id=f"celebbasis_portrait_{index}")
+            with gr.Column(scale=2, min_width=180):
+                face = gr.Radio([], label="Which face", visible=False, elem_id=f"celebbasis_face_{index}")
+                name = gr.Textbox(
+                    label="Name: the trigger word", placeholder="anna-cb", elem_id=f"celebbasis_name_{index}"
+                )
+                hint = plain_html(elem_id=f"celebbasis_hint_{index}")
+                words = gr.Textbox(
+                    label="In the photo, but not the person", placeholder="red background, wearing glasses",
+                    info="Said while training, so that it does not become part of the person.",
+                    elem_id=f"celebbasis_words_{index}",
+                )  # fmt: skip
+        return PersonRow(group, portrait, face, name, hint, words)
+
+    def _lay_out_settings(self) -> None:
+        self.preset = gr.Radio(list(PRESETS), value="Balanced", label="Preset", elem_id="celebbasis_preset")
+        with gr.Accordion("Advanced", open=False, elem_id="celebbasis_advanced"):
+            self.settings = config_components(PRESETS["Balanced"])
+        with gr.Accordion("Preview while training", open=False):
+            self.prompt = gr.Textbox(PLAIN, label="Prompt, with {} for the name", elem_id="celebbasis_prompt")
+            self.every = gr.Number(20, label="Every so many steps (0 for never)", precision=0)
+
+    def _lay_out_buttons(self) -> None:
+        self.consent = gr.Checkbox(False, label=CONSENT, elem_id="celebbasis_consent")
+        self.message = plain_html(elem_id="celebbasis_message")
+        with gr.Row():
+            self.train = gr.Button("Train", variant="primary", elem_id="celebbasis_train")
+            self.stop = gr.Button("Stop", interactive=False, elem_id="celebbasis_stop")
+            self.resume = gr.Button("Resume", interactive=False, elem_id="celebbasis_resume")
+
+    def _lay_out_results(self) -> None:
+        with gr.Column():  # of its own: the WebUI puts its bar before the first element in here
+            self.progress = plain_html('<div class="cb-job"></div>', elem_id="celebbasis_progress")
+        self.outcome = plain_html(elem_id="celebbasis_outcome")
+        self.queue = plain_html(elem_id="celebbasis_queue")
+        self.watch = gr.Button("Watch", elem_id="celebbasis_watch", elem_classes=["cb-hidden"])
+        self.shown = gr.State("")
+
+    def _connect_people(self) -> None:
+        rows = self.rows
+        every_output = [self.looked_at, *(component for row in rows for component in row.all), self.message]
+        every_input = [self.photos, self.looked_at, *(component for row in rows for component in row.inputs)]
+        self.photos.change(self._photos_changed, every_input, every_output, queue=False)
+        if self.stranger is not None:
+            self.stranger.click(self._draw_stranger, None, self.photos, queue=False)
+        self.check.click(self._name_hints, [row.name for row in rows], [row.hint for row in rows], **QUIET)
+        for index, row in enumerate(rows):
+            row.face.change(
+                lambda files, face, index=index: self._face_chosen(files, face, index),
+                [self.photos, row.face], [row.portrait, row.words], **QUIET,
+            )  # fmt: skip
+
+    def _connect_settings(self) -> None:
+        self.preset.change(lambda name: values_of(PRESETS[name]), self.preset, self.settings, **QUIET)
+
+    def _connect_buttons(self) -> None:
+        shown = [self.shown, self.progress, self.outcome, self.queue, self.train, self.stop, self.resume]
+        form = [self.photos, self.consent, self.prompt, self.every, *self.settings]
+        people = [component for row in self.rows for component in row.inputs]
+        self.train.click(self._train, [*form, *people], [self.message, *shown], **QUIET)
+        self.stop.click(self._stop, None, shown, **QUIET)
+        self.resume.click(self._resume, [*form, *people], [self.message, *shown], **QUIET)
+        self.watch.click(self._watch, self.shown, shown, **QUIET)
+
+    def _photos_changed(self, files: Any, before: Sequence[str], *entries: Any) -> list[Any]:
+        """Looks at new photos; what was typed beside the others stays."""
+        paths = uploaded(files)
+        kept = [str(path) for path in paths[:MOST_PEOPLE]]
+        typed = {path: entries[3 * i : 3 * i + 3] for i, path in enumerate(before)}
+        names: list[str] = []
+        updates: list[Any] = []
+        for i, path in enumerate(kept):
+            fresh = (None, entries[3 * i + 1], None) if i >= len(before) else None
+            updates += self._filled_row(Path(path), typed.get(path, fresh), names)
+        updates += [gr.update(visible=False), "", gr.update(value=None), "", "", ""] * (MOST_PEOPLE - len(kept))
+        too_many = f"Only the first {MOST_PEOPLE} photos are used." if len(paths) > MOST_PEOPLE else ""
+        return [tuple(kept), *updates, markup.note_box(too_many) if too_many else ""]
+
+    def _filled_row(self, path: Path, typed: Sequence[Any] | None, names: list[str]) -> list[Any]:
+        face, name, words = typed or (None, "", None)
+        chosen = int(face) if face else None
+        seen = self.studio.look_at(path, chosen)
+        name = name or self.studio.proposal(path.stem, names)
+        names.append(name)
+        several = len(seen.faces) > 1
+        return [
+            gr.update(visible=True),
+            _portrait(seen, chosen),
+            gr.update(choices=[str(i + 1) for i in range(len(seen.faces))], value=face or None, visible=several),
+            name,
+            self._hint(name, names[:-1]),
+            words or ", ".join(seen.words),
+        ]
+
+    def _face_chosen(self, files: Any, face: str | None, index: int) -> tuple[Any, Any]:
+        paths = uploaded(files)
+        if not face or index >= len(paths):
+            return gr.update(), gr.update()
+        seen = self.studio.look_at(paths[index], int(face))
+        return _portrait(seen, int(face)), ", ".join(seen.words)
+
+    def _name_hints(self, *names: str) -> list[str]:
+        """For every name what is to be said of it; the page asks whenever one has changed."""
+        return [self._hint(name, [other for other in names[:i] if other]) for i, name in enumerate(names)]
+
+    def _hint(self, name: str, others: Sequence[str]) -> str:
+        complaint = self.studio.complaint(name, others)
+        if complaint is not None:
+            return markup.name_hint(name, str(complaint))
+        return markup.name_hint(name, "", self.studio.surprises(name))
+
+    def _draw_stranger(self) -> list[str]:
+        """A portrait of somebody new, as if it had been uploaded."""
+        import random
+        import tempfile
+
+        from celebbasis_ext.evaluate.sheets import save_png
+
+        assert self.studio.context.draw_stranger is not None
+        seed = random.randrange(10_000)
+        path = Path(tempfile.mkdtemp(prefix="celebbasis-")) / f"stranger-{seed}.png"
+        save_png(self.studio.context.draw_stranger(seed), path)
+        return [str(path)]
+
+    def _train(self, *form: Any) -> list[Any]:
+        return self._ordered(lambda: self.studio.train(*self._order(form)))
+
+    def _resume(self, *form: Any) -> list[Any]:
+        return self._ordered(lambda: self.studio.resume(*self._unfinished(form)))
+
+    def _stop(self) -> list[Any]:
+        self.studio.stop()
+        return self._watch("")
+
+    def _ordered(self, give: Callable[[], Job]) -> list[Any]:
+        """Gives an order; what is wrong with it is said beside the buttons."""
+        try:
+            give()
+        except CelebBasisError as error:
+            return [markup.error_box(error), *self._watch("")]
+        return ["", *self._watch("")]
+
+    def _order(self, form: Sequence[Any], unfinished: bool = False) -> tuple[Order, PreviewWish]:
+        """The page's entries.
+
+        Raises:
+            CelebBasisError: See `order_from`; or nobody has said that the person agrees.
+        """
+        files, consent, prompt, every = form[:4]
+        settings, people = form[4 : 4 + len(FIELDS)], form[4 + len(FIELDS) :]
+        if not consent:
+            raise InvalidSettings("Nobody has said yet that the person agrees.", f"Tick the box “{CONSENT}”")
+        order = order_from(uploaded(files), people, config_from(settings))
+        for i, name in enumerate(order.names):
+            complaint = None if unfinished else self.studio.complaint(name, order.names[:i])
+            if complaint is not None:
+                raise complaint
+        return order, PreviewWish((prompt or "").strip() or PLAIN, max(0, int(every or 0)))
+
+    def _unfinished(self, form: Sequence[Any]) -> tuple[Order, PreviewWish]:
+        """What to go on with: the page's entries, if they belong to an interrupted run, or the run stopped last.
+
+        Raises:
+            InvalidSettings: There is neither.
+        """
+        names = [str(name or "").strip() for name in form[4 + len(FIELDS) + 1 :: 3]][: len(uploaded(form[0]))]
+        stopped = self.studio.stopped(names) or (None if names else self.studio.stopped())
+        if stopped is not None:
+            return stopped
+        if names and self.studio.is_unfinished(names):
+            return self._order(form, unfinished=True)
+        raise InvalidSettings(
+            "There is no interrupted run of these names." if names else "There is no interrupted run to go on with.",
+            "Give the photo and the name that it was started with, or press Train.",
+        )
+
+    def _watch(self, shown: str) -> list[Any]:
+        """How the current training stands; what has not changed since `shown` is not sent again."""
+        job = self.studio.current()
+        now = f"{job.id} {job.state}" if job else "nothing"
+        context = self.studio.context
+        progress = markup.progress_panel(job, self.studio.ahead_of(job), not context.in_webui)
+        queue = markup.queue_line(context.queue.jobs(), job)
+        if now == shown:
+            return [now, progress, gr.update(), queue, *[gr.update()] * 3]
+        busy = job is not None and not job.over
+        return [
+            now,
+            progress,
+            self._ending(job),
+            queue,
+            gr.update(value="Train another" if busy else "Train"),
+            gr.update(interactive=busy),
+            gr.update(interactive=not busy and self.studio.anybody_unfinished()),
+        ]
+
+    def _ending(self, job: Job | None) -> str:
+        if job is not None and job.error is not None:
+            return markup.error_box(job.error)
+        if job is not None and isinstance(job.result, Outcome):
+            return markup.outcome_panel(job.result, self.studio.context.in_webui)
+        return ""
+
+
+def _portrait(seen: SeenPhoto, chosen: int | None) -> str:
+    picture = markup.portrait(seen.image, seen.faces, chosen) if seen.image is not None else ""
+    return picture + markup.notices(seen.warnings) + (markup.error_box(seen.error) if seen.error else "")
+
+
+def order_from(paths: Sequence[Path], people: Sequence[Any], config: TrainConfig) -> Order:
+    """The page's entries as an order.
+
+    Args:
+        paths: The photos.
+        people: For each row, also the empty ones: number of the face, name, words.
+        config: How to train.
+
+    Raises:
+        InvalidSettings: There is no photo.
+        UnreadableImage: See `read_photo`.
+    """
+    from celebbasis_ext.files.photo import read_photo
+
+    if not paths:
+        raise InvalidSettings("There is no photo yet.", "Drop one, choose one, or paste one.")
+    rows = [people[3 * i : 3 * i + 3] for i in range(min(len(paths), MOST_PEOPLE))]
+    return Order(
+        tuple(read_photo(path) for path in paths[:MOST_PEOPLE]),
+        tuple(str(name or "").strip() for _, name, _ in rows),
+        config,
+        faces=tuple(int(face) if face else None for face, _, _ in rows),
+        descriptions=tuple(GivenWords(words or "").phrases for _, _, words in rows),
+    )

@@ -1,0 +1,210 @@
+"""The pages on the gradio that is installed: laid out, connected, and what their handlers answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from celebbasis_ext.describe import GivenWords
+from celebbasis_ext.errors import InvalidSettings
+from celebbasis_ext.evaluate.sheets import save_png
+from celebbasis_ext.jobs import Workshop
+from celebbasis_ext.recipes import PRESETS, RECIPES
+from celebbasis_ext.types import TrainConfig
+from tests.test_jobs import NAMES, PHOTO
+from tests.test_ui import SpellingHost, Twins
+
+gr = pytest.importorskip("gradio", reason="gradio is not installed (the extra ui)")
+
+from celebbasis_ext.ui.config_fields import FIELDS, config_from, explanations, values_of  # noqa: E402
+from celebbasis_ext.ui.context import TabContext  # noqa: E402
+from celebbasis_ext.ui.people_page import PeoplePage  # noqa: E402
+from celebbasis_ext.ui.studio import Studio  # noqa: E402
+from celebbasis_ext.ui.tab import build  # noqa: E402
+from celebbasis_ext.ui.train_page import MOST_PEOPLE, TrainPage  # noqa: E402
+
+PATIENCE = 60.0
+FAST = dataclasses.replace(TrainConfig(), steps=3, batch=2, views=2)
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> TabContext:
+    folder = tmp_path / "embeddings"
+    workshop = Workshop(SpellingHost(folder), Twins(), GivenWords("red background"), NAMES)
+    return TabContext(lambda: workshop, folder)
+
+
+@pytest.fixture
+def pages(context: TabContext) -> tuple[TrainPage, PeoplePage]:
+    with gr.Blocks(analytics_enabled=False):
+        studio = Studio(context)
+        train = TrainPage(studio)
+        return train, PeoplePage(studio, train)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    save_png(PHOTO, tmp_path / "anna.png")
+    return tmp_path / "anna.png"
+
+
+def form(paths: list[Path], *people: tuple[Any, ...], consent: bool = True, config: TrainConfig = FAST) -> list[Any]:
+    rows = [*people, *[(None, "", "")] * (MOST_PEOPLE - len(people))]
+    return [[str(p) for p in paths], consent, "", 0, *values_of(config), *(entry for row in rows for entry in row)]
+
+
+def wait(context: TabContext) -> Any:
+    return context.queue.wait(context.queue.jobs()[-1].id, PATIENCE)
+
+
+def test_the_tab_can_be_shown_inside_another_page(context: TabContext) -> None:
+    inner = build(context)
+    with gr.Blocks(analytics_enabled=False) as outer, gr.Tab("Celeb Basis"):
+        inner.render()
+    ids = {c.get("props", {}).get("elem_id") for c in outer.config["components"]} if hasattr(outer, "config") else None
+    ids = ids or {c["props"].get("elem_id") for c in outer.get_config_file()["components"]}
+    assert {"celebbasis_photos", "celebbasis_train", "celebbasis_cards"} <= ids
+
+
+def test_every_setting_is_in_the_form_under_its_own_name_and_explained() -> None:
+    assert tuple(field.name for field in dataclasses.fields(TrainConfig)) == FIELDS
+    assert set(explanations()) <= set(FIELDS)
+    assert "Optimiser steps" in explanations()["steps"]
+    assert "celebrities" in explanations()["radius"]
+
+
+@pytest.mark.parametrize("config", [*RECIPES.values(), *PRESETS.values()])
+def test_settings_come_back_from_the_form_as_they_went_in(config: TrainConfig) -> None:
+    assert config_from(values_of(config)) == config
+
+
+@pytest.mark.parametrize(("name", "value"), [("steps", None), ("steps", 0), ("average", 2), ("components", "many")])
+def test_settings_that_make_no_sense_are_named(name: str, value: Any) -> None:
+    values = values_of(FAST)
+    values[FIELDS.index(name)] = value
+    with pytest.raises(InvalidSettings, match=name):
+        config_from(values)
+
+
+def test_an_order_from_the_form_is_trained(pages: Any, context: TabContext, photo: Path) -> None:
+    train, _ = pages
+    message, shown, *_ = train._train(*form([photo], (None, "anna-cb", "green shirt")))
+    assert message == "" and shown
+    assert wait(context).state == "done"
+    (person,) = context.embeddings_dir.glob("*.safetensors")
+    assert person.name == "anna-cb.safetensors"
+    _, _, ending, *_ = train._watch(shown)
+    assert "anna-cb" in ending and "likeness" in ending
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"consent": False}, "agree"),
+        ({"paths": []}, "no photo"),
+        ({"name": "cat"}, "ordinary word"),
+        ({"config": dataclasses.replace(FAST, steps=0)}, "steps"),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_is_ordered(
+    pages: Any, context: TabContext, photo: Path, change: dict[str, Any], said: str
+) -> None:
+    train, _ = pages
+    person = (None, change.pop("name", "anna-cb"), "")
+    message, *_ = train._train(*form(change.pop("paths", [photo]), person, **change))
+    assert said in message
+    assert context.queue.jobs() == ()
+
+
+def test_what_has_not_changed_is_not_sent_again(pages: Any, context: TabContext, photo: Path) -> None:
+    train, _ = pages
+    _, shown, *_ = train._train(*form([photo], (None, "anna-cb", "")))
+    wait(context)
+    first = train._watch(shown)
+    again = train._watch(first[0])
+    assert first[0] == again[0] and "anna-cb" in first[2]
+    assert "value" not in again[2]
+
+
+def test_stop_and_resume(pages: Any, context: TabContext, photo: Path) -> None:
+    train, _ = pages
+    config = dataclasses.replace(FAST, steps=400)
+    entries = form([photo], (None, "anna-cb", ""), config=config)
+    train._train(*entries)
+    job, under_way = context.queue.jobs()[-1], threading.Event()
+    while context.queue[job.id].progress.step < 2 and not context.queue[job.id].over:
+        under_way.wait(0.01)
+    train._stop()
+    assert wait(context).state == "stopped"
+    assert train._train(*entries)[0] != ""  # the name is taken now
+    config = dataclasses.replace(config, steps=context.queue[job.id].progress.step + 2)
+    with_fewer = form([photo], (None, "anna-cb", ""), config=config)
+    train.studio._orders.clear()  # as after a restart: the photo has to be given again
+    assert train._resume(*with_fewer)[0] == ""
+    assert wait(context).state == "done", wait(context).error
+    assert "no interrupted run" in train._resume(*with_fewer)[0]
+
+
+def test_photos_fill_their_rows_and_what_was_typed_stays(pages: Any, tmp_path: Path, photo: Path) -> None:
+    train, _ = pages
+    save_png(np.tile(PHOTO, (1, 2, 1)), tmp_path / "both.png")
+    empty = [None, "", ""] * MOST_PEOPLE
+    kept, *updates = train._photos_changed([str(photo)], (), *empty)
+    assert kept == (str(photo),)
+    assert updates[3] == "anna-cb" and "1 face found" in updates[1]
+    typed = [None, "maria-cb", "my words", *empty[3:]]
+    kept, *updates = train._photos_changed([str(photo), str(tmp_path / "both.png")], kept, *typed)
+    assert (updates[3], updates[5]) == ("maria-cb", "my words")
+    assert updates[8]["visible"] and len(updates[8]["choices"]) == 2
+    assert updates[9] == "both-cb"
+
+
+def test_more_photos_than_rows_are_said(pages: Any, tmp_path: Path) -> None:
+    train, _ = pages
+    paths = [tmp_path / f"p{i}.png" for i in range(MOST_PEOPLE + 1)]
+    for path in paths:
+        save_png(PHOTO, path)
+    kept, *_, message = train._photos_changed([str(p) for p in paths], (), *[None, "", ""] * MOST_PEOPLE)
+    assert len(kept) == MOST_PEOPLE and "Only the first" in message
+
+
+def test_people_are_listed_chosen_renamed_and_deleted(pages: Any, context: TabContext, photo: Path) -> None:
+    train, people = pages
+    train._train(*form([photo], (None, "anna-cb", "")))
+    wait(context)
+    cards, dropdown, *_ = people.refreshed()
+    assert "anna-cb" in cards and dropdown["choices"] == ["anna-cb"]
+    assert "Nearest celebrities" in people._chosen("anna-cb")[1]
+    message, cards, *_ = people._rename("anna-cb", "maria-cb")
+    assert "maria-cb" in message and "maria-cb" in cards
+    message, cards, *_ = people._rename("maria-cb", "cat")
+    assert "ordinary word" in message and "maria-cb" in cards
+    assert "Nobody is chosen" in people._delete(None)[0]
+    assert "maria-cb is deleted" in people._delete("maria-cb")[0]
+    assert people.refreshed()[1]["choices"] == []
+
+
+def test_mixing_and_making_up_from_the_page(pages: Any, context: TabContext) -> None:
+    _, people = pages
+    message, cards, *_ = people._make_up(3, "nobody-cb")
+    assert "nobody-cb is there" in message and "nobody-cb" in cards
+    message, cards, *_ = people._mix("mix-cb", "nobody-cb", 0.5, NAMES[0], 0.5, None, 0, "", 0)
+    assert "mix-cb is there" in message and "mix-cb" in cards
+    assert "at least two" in people._mix("other-cb", "nobody-cb", 1)[0]
+
+
+def test_resume_on_the_people_page_fills_the_form(pages: Any, context: TabContext, photo: Path) -> None:
+    train, people = pages
+    train._train(*form([photo], (None, "anna-cb", "")))
+    wait(context)
+    assert "finished" in people._resume("anna-cb")[0]
+    (context.embeddings_dir / "anna-cb.resume").write_bytes(b"x")
+    train.studio._orders.clear()
+    message, name, *values = people._resume("anna-cb")
+    assert "photo again" in message and name == "anna-cb"
+    assert config_from(values) == FAST
