@@ -62,7 +62,7 @@ class LoadedModel:
         from modules import devices
 
         device = next(self.sd.model.parameters()).device.type
-        return device == devices.device.type or (self.sd.lowvram and device == "cpu")
+        return bool(device == devices.device.type or (self.sd.lowvram and device == "cpu"))
 
 
 class A1111Denoiser:
