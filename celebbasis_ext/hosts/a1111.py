@@ -6,6 +6,7 @@ is the caller's business, see `a1111_queue`. Written against `modules/{sd_models
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 SMALL_UNET = 100_000_000
 """Parameters. Below, activations fit into any memory, and to compute them twice would only cost time."""
+
+PICTURES_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -283,8 +286,9 @@ class A1111Host:
 
         size = self.checkpoint.resolution
         return processing.StableDiffusionProcessingTxt2Img(
-            sd_model=self.loaded.sd, prompt=list(prompts), seed=list(seeds), batch_size=len(prompts), steps=steps,
-            cfg_scale=guidance, width=size, height=size, sampler_name="DPM++ 2M", negative_prompt="", styles=[],
+            sd_model=self.loaded.sd, prompt=list(prompts), negative_prompt="", styles=[], seed=list(seeds),
+            batch_size=PICTURES_AT_ONCE, n_iter=math.ceil(len(prompts) / PICTURES_AT_ONCE), steps=steps,
+            cfg_scale=guidance, width=size, height=size, sampler_name="DPM++ 2M",
             do_not_save_samples=True, do_not_save_grid=True, do_not_reload_embeddings=True,
             override_settings={"sd_model_checkpoint": self.loaded.info.title},
         )  # fmt: skip
