@@ -255,8 +255,10 @@ class A1111Host:
 
     def publish(self, path: Path) -> None:
         """Reads the folder again, and forgets what prompts meant before."""
-        from modules import sd_hijack
+        from modules import sd_hijack, sd_models
 
+        if sd_models.model_data.sd_model is None:
+            return  # whoever loads a checkpoint does both
         sd_hijack.model_hijack.embedding_db.load_textual_inversion_embeddings(force_reload=True)
         _forget_prompts()
 
