@@ -271,11 +271,12 @@ class A1111Host:
 
         words = TriggerWords(self.loaded.sd)
         vectors = {e.name: {encoder: torch.from_numpy(v) for encoder, v in e.vectors.items()} for e in embeddings}
-        with _own_state(), closing(self._order(prompts, seeds, steps, guidance)) as order:
+        with _own_state():
             try:
                 words.set(vectors)
-                _forget_prompts()
-                pictures = processing.process_images(order).images
+                _forget_prompts()  # before there is an order: it takes hold of the cache when it is made
+                with closing(self._order(prompts, seeds, steps, guidance)) as order:
+                    pictures = processing.process_images(order).images
             finally:
                 words.clear()
                 _forget_prompts()
@@ -428,9 +429,9 @@ def _forget_prompts() -> None:
             setattr(owner, cache, [None] * len(getattr(owner, cache)))
 
 
-_STATE = (
+_PROGRESS = (
     "job", "job_no", "job_count", "sampling_step", "sampling_steps", "textinfo", "current_latent", "current_image",
-    "current_image_sampling_step", "skipped", "interrupted", "stopping_generation",
+    "current_image_sampling_step",
 )  # fmt: skip
 _REQUESTS = ("skipped", "interrupted", "stopping_generation")
 
@@ -440,12 +441,15 @@ def _own_state() -> Iterator[None]:
     """Pictures inside a job neither disturb its progress bar nor fail because Stop was pressed before."""
     from modules import shared
 
-    before = {name: getattr(shared.state, name) for name in _STATE}
-    for request in _REQUESTS:
-        setattr(shared.state, request, False)
+    state = shared.state
+    progress = {name: getattr(state, name) for name in _PROGRESS}
+    pressed = [name for name in _REQUESTS if getattr(state, name)]
+    for name in pressed:
+        setattr(state, name, False)
     try:
         yield
     finally:
-        for name, value in before.items():
-            pressed_meanwhile = name in _REQUESTS and getattr(shared.state, name)
-            setattr(shared.state, name, value or pressed_meanwhile)
+        for name, value in progress.items():
+            setattr(state, name, value)
+        for name in pressed:
+            setattr(state, name, True)

@@ -257,14 +257,17 @@ def test_out_of_memory_has_a_hint(a1111: A1111Host) -> None:
     assert "batch" in error.value.hint
 
 
-def test_pictures_stay_with_the_checkpoint_that_is_trained(a1111: A1111Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_stay_with_the_checkpoint_that_is_trained(a1111: A1111Host) -> None:
     from modules import shared
 
-    before = a1111.generate([PROMPT], [1], steps=2)
-    monkeypatch.setattr(shared.opts, "sd_model_checkpoint", "something else that waits in the queue")
-    assert same(a1111.generate([PROMPT], [1], steps=2), before)
-    assert shared.opts.sd_model_checkpoint == "something else that waits in the queue"
-    a1111.loaded.check()
+    before, selected = a1111.generate([PROMPT], [1], steps=2), shared.opts.sd_model_checkpoint
+    shared.opts.sd_model_checkpoint = "something else that waits in the queue"
+    try:
+        assert same(a1111.generate([PROMPT], [1], steps=2), before)
+        assert shared.opts.sd_model_checkpoint == "something else that waits in the queue"
+        a1111.loaded.check()
+    finally:
+        shared.opts.sd_model_checkpoint = selected
 
 
 def test_seven_pictures_come_in_order(a1111: A1111Host) -> None:

@@ -34,6 +34,10 @@ class StableDiffusionProcessing:
     cached_c: ClassVar[list[Any]] = [None, None]
     cached_uc: ClassVar[list[Any]] = [None, None]
 
+    def __post_init__(self) -> None:
+        self.cached_c = StableDiffusionProcessing.cached_c  # type: ignore[misc]
+        self.cached_uc = StableDiffusionProcessing.cached_uc  # type: ignore[misc]
+
     def close(self) -> None:
         self.sd_model = None
 
@@ -61,8 +65,8 @@ def _batch(p: StableDiffusionProcessing, n: int) -> list[Image.Image]:
     if shared.state.interrupted:
         return []
     own = slice(n * p.batch_size, (n + 1) * p.batch_size)
-    c = _cached(StableDiffusionProcessing.cached_c, p.prompt[own])
-    uc = _cached(StableDiffusionProcessing.cached_uc, [p.negative_prompt] * len(p.prompt[own]))
+    c = _cached(p.cached_c, p.prompt[own])
+    uc = _cached(p.cached_uc, [p.negative_prompt] * len(p.prompt[own]))
     pictures = shared.sd_model.decode_first_stage(_sample(p, c, uc, p.seed[own]))
     pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     shared.state.nextjob()
@@ -85,7 +89,7 @@ def _sample(p: StableDiffusionProcessing, c: Tensor, uc: Tensor, seeds: list[int
     times = torch.linspace(999, 0, p.steps + 1).long()
     shared.state.sampling_steps = p.steps
     for step, (now, then) in enumerate(pairwise(times)):
-        shared.state.sampling_step = step
+        shared.state.sampling_step, shared.state.current_latent = step, x
         t = now.expand(len(x))
         plain = shared.sd_model.apply_model(x, t, {"c_crossattn": [uc]})
         noise = plain + p.cfg_scale * (shared.sd_model.apply_model(x, t, {"c_crossattn": [c]}) - plain)
