@@ -234,7 +234,7 @@ def test_only_doors_and_tools_import_jobs() -> None:
 
 @pytest.mark.parametrize("package", ["modules", "modules_forge"])
 def test_the_webui_stands_only_in_its_adapters(package: str) -> None:
-    only_in(package, ["hosts/a1111.py", "hosts/forge.py", "ui/settings.py", "api/routes.py"])
+    only_in(package, ["hosts/a1111.py", "hosts/a1111_queue.py", "hosts/forge.py", "ui/settings.py", "api/routes.py"])
 
 
 def test_gradio_stands_only_in_the_ui() -> None:
