@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute_in_backward
 
-from celebbasis_ext.errors import CheckpointChanged, OutOfMemory, UnsupportedCheckpoint
+from celebbasis_ext.errors import CheckpointChanged, UnsupportedCheckpoint
+from celebbasis_ext.hosts.half_gradients import HalfGradients
 from celebbasis_ext.types import Checkpoint, Embedding, Floats, Image
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class A1111Denoiser:
 
         self.loaded, self.prediction_type, self.trigger_words = loaded, prediction_type, trigger_words
         self.alphas_cumprod: Tensor = loaded.sd.alphas_cumprod_original.float().to(devices.device)
-        self.half_precision = devices.dtype_unet == torch.float16
+        self.gradients = HalfGradients() if devices.dtype_unet == torch.float16 else None
 
     @torch.no_grad()
     def encode_image(self, images: Tensor) -> Tensor:
@@ -113,6 +114,11 @@ class A1111Denoiser:
         pass, once the UNet's gradients are there: the host's own hooks bring it back, and nothing is kept meanwhile.
         """
         self.loaded.check()
+        if self.gradients is not None:
+            leave = self.gradients.leave
+            word_vectors = {
+                name: {encoder: leave(v) for encoder, v in own.items()} for name, own in word_vectors.items()
+            }
         if self.loaded.sd.lowvram:
             again: dict[str, Any] = recompute_in_backward(self._encode, prompts, word_vectors, use_reentrant=False)
             return again
@@ -137,7 +143,7 @@ class A1111Denoiser:
 
         with devices.autocast():
             predicted: Tensor = self.loaded.sd.apply_model(x_t, timesteps, dict(conditioning))
-        return predicted.float()
+        return predicted.float() if self.gradients is None else self.gradients.enter(predicted)
 
 
 class TriggerWords:
@@ -232,7 +238,6 @@ class A1111Host:
 
         Raises:
             CheckpointChanged: If another checkpoint was loaded under way, whatever failed because of that.
-            OutOfMemory: If the device's memory ran out.
         """
         from modules import devices
 
@@ -241,13 +246,10 @@ class A1111Host:
         _without_extras()
         words = TriggerWords(sd)
         try:
-            with ExitStack() as stack:
-                stack.enter_context(_failures_explained(self.loaded))
-                stack.enter_context(torch.inference_mode(False))
-                stack.enter_context(torch.enable_grad())
-                stack.enter_context(_frozen(sd))
-                stack.enter_context(_differentiable_conditioner(sd))
-                stack.enter_context(_differentiable_blocks(sd.model.diffusion_model))
+            with (
+                _failures_explained(self.loaded), torch.inference_mode(False), torch.enable_grad(), _frozen(sd),
+                _differentiable_conditioner(sd), _differentiable_blocks(sd.model.diffusion_model),
+            ):  # fmt: skip
                 yield A1111Denoiser(self.loaded, self.checkpoint.prediction_type, words)
         finally:
             words.clear()
@@ -363,10 +365,6 @@ def _resolution(sd: Any) -> int:
 def _failures_explained(loaded: LoadedModel) -> Iterator[None]:
     try:
         yield
-    except torch.cuda.OutOfMemoryError as error:
-        raise OutOfMemory(
-            "The GPU's memory does not suffice for this training.", "Choose a smaller batch, or start with --medvram."
-        ) from error
     except Exception:
         loaded.check()  # a model that is being replaced fails in any way
         raise

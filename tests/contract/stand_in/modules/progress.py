@@ -5,10 +5,6 @@ pending_tasks: dict[str, bool] = {}
 finished_tasks: list[str] = []
 
 
-def create_task_id(task_type: str) -> str:
-    return f"task({task_type}-ABCDEFG)"
-
-
 def add_task_to_queue(id_job: str) -> None:
     pending_tasks[id_job] = True
 
