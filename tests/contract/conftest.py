@@ -12,10 +12,9 @@ from torch import nn
 
 from celebbasis_ext.hosts.a1111 import A1111Host
 from celebbasis_ext.jobs import Workshop
-from celebbasis_ext.miniature.people import celebrities
-from celebbasis_ext.miniature.tagger import Tagger
-from celebbasis_ext.miniature.workshop import Assets, open_faces, open_workshop
+from celebbasis_ext.miniature.workshop import open_workshop
 from tests.contract import webui
+from tests.contract.webui import workshop_around
 
 
 @pytest.fixture(scope="session")
@@ -45,12 +44,6 @@ def workshop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(scope="session")
 def webui_workshop(a1111: A1111Host) -> Workshop:
     return workshop_around(a1111)
-
-
-def workshop_around(host: Any) -> Workshop:
-    assets = Assets().checked()
-    names = tuple(person.name for person in celebrities())
-    return Workshop(host, open_faces(assets), Tagger(assets.tagger), names)
 
 
 @pytest.fixture

@@ -15,6 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from celebbasis_ext.hosts.a1111 import A1111Host
+from celebbasis_ext.jobs import Workshop
+from celebbasis_ext.miniature.people import celebrities
+from celebbasis_ext.miniature.tagger import Tagger
+from celebbasis_ext.miniature.workshop import Assets, open_faces
 
 STAND_IN = Path(__file__).parent / "stand_in"
 FLAGS = (
@@ -52,7 +56,6 @@ def start_stand_in(folder: Path) -> None:
     shared.cmd_opts.embeddings_dir = str(folder)
     sd_models: Any = importlib.import_module("modules.sd_models")
     from celebbasis_ext.hosts.standalone import _config_folder, _pipeline, _sha256
-    from celebbasis_ext.miniature.workshop import Assets
 
     checkpoint = Assets().checkpoint
     sd_models.load_model(_pipeline(checkpoint, _config_folder("miniature")), _sha256(checkpoint))
@@ -70,3 +73,10 @@ def open_host() -> A1111Host:
     while shared.sd_model is None:
         time.sleep(0.1)
     return A1111Host.open()
+
+
+def workshop_around(host: Any) -> Workshop:
+    """A job's workshop with the miniature's own faces, tagger and names."""
+    assets = Assets().checked()
+    names = tuple(person.name for person in celebrities())
+    return Workshop(host, open_faces(assets), Tagger(assets.tagger), names)
