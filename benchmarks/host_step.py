@@ -1,6 +1,6 @@
 """Is a step through the WebUI as fast as through the standalone host, and do both learn the same person?
 
-Both in one process and one run, in turns, on the miniature, with the default recipe. Run it in the WebUI's Python, with
+Both in one process and one run, in turns, on the miniature, with the default recipe, in processor time. Run it in the WebUI's Python, with
 diffusers beside it (`pip install --no-deps --target FOLDER diffusers==0.31.0`, then FOLDER on PYTHONPATH), and with
 CELEBBASIS_WEBUI_ROOT naming the WebUI. Without that, the tests' stand-in of the WebUI takes its place.
 """
@@ -12,6 +12,7 @@ import json
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from step_time import LOOK, RESULTS, WARM_UP, figures, machine, measure, our_steps
+from step_time import LOOK, RESULTS, WARM_UP, figures, machine, our_steps
 
 from celebbasis_ext.basis import word_vectors
 from celebbasis_ext.files.atomic import replacing
@@ -59,8 +60,26 @@ def compare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         return step
 
     steps = {name: step_of(name, workshop) for name, workshop in both.items()}
-    times = measure(steps, options.rounds, options.steps, "cpu")
+    times = measure(steps, options)
     return report_of(times, last, both["standalone"], folder, version)
+
+
+def measure(steps: dict[str, Callable[[], object]], options: argparse.Namespace) -> dict[str, list[list[float]]]:
+    """{host: [rounds][steps] milliseconds of the processor}; who comes first changes from round to round."""
+    times: dict[str, list[list[float]]] = {name: [] for name in steps}
+    for step in steps.values():
+        for _ in range(WARM_UP):
+            step()
+    for done in range(options.rounds):
+        for name in list(steps)[:: 1 if done % 2 == 0 else -1]:
+            times[name].append([processor_milliseconds(steps[name]) for _ in range(options.steps)])
+    return times
+
+
+def processor_milliseconds(step: Callable[[], object]) -> float:
+    started = time.process_time()
+    step()
+    return (time.process_time() - started) * 1000
 
 
 def report_of(
@@ -74,7 +93,9 @@ def report_of(
     return {
         "webui": version,
         **machine("cpu"),
-        "milliseconds": {name: figures([ms for own in rounds for ms in own]) for name, rounds in times.items()},
+        "processor_milliseconds": {
+            name: figures([ms for own in rounds for ms in own]) for name, rounds in times.items()
+        },
         "webui_over_standalone": figures(ratios),
         "steps": last["webui"].step,
         "cosine_of_word_vectors": cosine(*vectors),
