@@ -1,8 +1,9 @@
 """Is a step through the WebUI as fast as through the standalone host, and do both learn the same person?
 
-Both in one process and one run, in turns, on the miniature, with the default recipe, in processor time. Run it in the WebUI's Python, with
-diffusers beside it (`pip install --no-deps --target FOLDER diffusers==0.31.0`, then FOLDER on PYTHONPATH), and with
-CELEBBASIS_WEBUI_ROOT naming the WebUI. Without that, the tests' stand-in of the WebUI takes its place.
+Both in one process and one run, in turns, on the miniature, with the default recipe, in processor time: each step runs
+in one thread, and other programs do not count. Run it in the WebUI's Python, with diffusers beside it
+(`pip install --no-deps --target FOLDER diffusers==0.31.0`, then FOLDER on PYTHONPATH), and with CELEBBASIS_WEBUI_ROOT
+naming the WebUI. Without that, the tests' stand-in of the WebUI takes its place.
 """
 
 from __future__ import annotations
