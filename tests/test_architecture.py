@@ -25,7 +25,19 @@ TREES = {name: ast.parse(path.read_text("utf-8"), str(path)) for path, name in s
 MODULES = {name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in TREES}
 
 DOORS = {"ui", "api", "cli"}
-ROOMS = DOORS | {"types", "errors", "faces", "files", "hosts", "jobs", "tools", "evaluate", "miniature", "data", "webui"}
+ROOMS = DOORS | {
+    "types",
+    "errors",
+    "faces",
+    "files",
+    "hosts",
+    "jobs",
+    "tools",
+    "evaluate",
+    "miniature",
+    "data",
+    "webui",
+}
 BASE = {"types", "errors"}
 # The modules that stand in no other room: names, basis, coefficients, train ...
 ENGINE = {module for module in MODULES if "." not in module} - ROOMS - {"__init__", "__main__"}
