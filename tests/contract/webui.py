@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from celebbasis_ext.hosts.a1111 import A1111Host
 from celebbasis_ext.jobs import Workshop
 from celebbasis_ext.miniature.people import celebrities
@@ -55,10 +57,12 @@ def start_stand_in(folder: Path) -> None:
     shared: Any = importlib.import_module("modules.shared")
     shared.cmd_opts.embeddings_dir = str(folder)
     sd_models: Any = importlib.import_module("modules.sd_models")
-    from celebbasis_ext.hosts.standalone import _config_folder, _pipeline, _sha256
+    from celebbasis_ext.files.checkpoint import recognise
+    from celebbasis_ext.files.checksum import cached_sha256
+    from celebbasis_ext.hosts.standalone_load import load_pipeline
 
     checkpoint = Assets().checkpoint
-    sd_models.load_model(_pipeline(checkpoint, _config_folder("miniature")), _sha256(checkpoint))
+    sd_models.load_model(load_pipeline(recognise(checkpoint), torch.float32), cached_sha256(checkpoint))
 
 
 def stop_stand_in() -> None:
