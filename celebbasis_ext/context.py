@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from celebbasis_ext.job_queue import JobQueue
 
 if TYPE_CHECKING:
+    from celebbasis_ext.files.download import RemoteFile
     from celebbasis_ext.jobs import Order, Workshop
     from celebbasis_ext.training_job import PreviewWish
     from celebbasis_ext.types import Image
@@ -27,6 +28,7 @@ class Context:
         in_webui: Whether the WebUI's own progress bar, live preview and txt2img page are there.
         notices: What is missing and what to do about it, for people to read.
         draw_stranger: Draws a portrait of somebody new from a seed, to try things with; None where photos are real.
+        missing_models: Face models that are to be fetched before photos can be looked at.
         orders: Trainings by their job, so that they can be gone on with while the program runs.
     """
 
@@ -36,4 +38,5 @@ class Context:
     in_webui: bool = False
     notices: tuple[str, ...] = ()
     draw_stranger: Callable[[int], Image] | None = None
+    missing_models: Callable[[], tuple[RemoteFile, ...]] = tuple
     orders: dict[str, tuple[Order, PreviewWish]] = field(default_factory=dict)

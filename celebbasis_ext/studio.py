@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from celebbasis_ext.errors import CelebBasisError, InvalidName
 from celebbasis_ext.faces.base import numbered
 from celebbasis_ext.files.embedding import embeddings_in
 from celebbasis_ext.files.name_rules import propose_name
+from celebbasis_ext.job_queue import Progress
 from celebbasis_ext.jobs import RESUME_SUFFIX, Order, prepare_photo
 from celebbasis_ext.person import check_new_name, surprises_of_name
 from celebbasis_ext.training_job import Outcome, PreviewWish, run_training
@@ -19,6 +21,7 @@ from celebbasis_ext.types import Face, Image
 
 if TYPE_CHECKING:
     from celebbasis_ext.context import Context
+    from celebbasis_ext.files.download import Transfer
     from celebbasis_ext.job_queue import Job, Report
 
 
@@ -121,9 +124,13 @@ class Studio:
         """Goes on with an interrupted run."""
         return self.train(dataclasses.replace(order, resume=True, overwrite=True), wish)
 
+    def fetch_models(self) -> Job:
+        """Fetches the face models that are missing; what is here of a file when it is stopped is kept for later."""
+        return self.context.queue.order("Face models", "fetch", lambda report: _fetch(self.context, report))
+
     def current(self) -> Job | None:
-        """The training that is running or next, else the last one."""
-        trainings = [job for job in self.context.queue.jobs() if job.kind == "train"]
+        """The training, or the fetching of models, that is running or next, else the last one."""
+        trainings = [job for job in self.context.queue.jobs() if job.kind in ("train", "fetch")]
         active = [job for job in trainings if not job.over]
         return active[0] if active else trainings[-1] if trainings else None
 
@@ -137,3 +144,25 @@ class Studio:
         job = self.current()
         if job is not None and not job.over:
             self.context.queue.stop(job.id)
+
+
+def _fetch(context: Context, report: Report) -> None:
+    from celebbasis_ext.files.download import fetch
+    from celebbasis_ext.files.folders import models_dir
+
+    def show(transfer: Transfer) -> None:
+        file, megabyte = transfer.file, 1_000_000
+        text = f"Fetching {file.name} (licence {file.licence}) from {urlsplit(transfer.url).hostname}, in MB"
+        report.show(Progress(text, transfer.done // megabyte, -(-file.size // megabyte)))
+        if report.stop_wanted():
+            raise Stopped
+
+    try:
+        for file in context.missing_models():
+            fetch(file, models_dir(), show)
+    except Stopped:
+        return
+
+
+class Stopped(Exception):
+    """Somebody pressed Stop while something was fetched."""

@@ -6,13 +6,14 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from celebbasis_ext.errors import MissingModel, MissingPackage
-from celebbasis_ext.hosts.detect import open_host
+from celebbasis_ext.hosts.detect import open_host, webui_folder
 from celebbasis_ext.jobs import Workshop
 from celebbasis_ext.names import load_names
 
 if TYPE_CHECKING:
     from celebbasis_ext.describe import Describer
     from celebbasis_ext.faces.base import FaceBackend
+    from celebbasis_ext.judge import PromptJudge
 
 MINIATURE_RESOLUTION = 96
 
@@ -33,20 +34,26 @@ def open_webui_workshop() -> Workshop:
 
 
 @cache
-def _miniature_tools() -> tuple[FaceBackend, Describer, tuple[str, ...]]:
+def _miniature_tools() -> tuple[FaceBackend, Describer, tuple[str, ...], PromptJudge]:
+    from celebbasis_ext.miniature.judge import LookJudge
     from celebbasis_ext.miniature.people import celebrities
     from celebbasis_ext.miniature.tagger import Tagger
     from celebbasis_ext.miniature.workshop import Assets, open_faces
 
     assets = Assets().checked()
-    return open_faces(assets), Tagger(assets.tagger), tuple(person.name for person in celebrities())
+    return (
+        open_faces(assets),
+        Tagger(assets.tagger),
+        tuple(person.name for person in celebrities()),
+        LookJudge(assets.judge),
+    )
 
 
 @cache
 def _photo_tools() -> tuple[FaceBackend, Describer, tuple[str, ...]]:
-    from celebbasis_ext.faces.insight import InsightFaces
+    from celebbasis_ext.faces.weights import default_faces
 
-    return InsightFaces("buffalo_l"), _describer(), load_names()
+    return default_faces(offline=True, webui=webui_folder()), _describer(), load_names()
 
 
 def _describer() -> Describer:

@@ -16,8 +16,10 @@ from modules import script_callbacks, shared
 from celebbasis_ext.api import mount
 from celebbasis_ext.api.webui_login import webui_login
 from celebbasis_ext.context import Context
+from celebbasis_ext.faces.weights import missing_files
 from celebbasis_ext.files.install_report import read_install_report
 from celebbasis_ext.hosts.a1111_queue import take_turn
+from celebbasis_ext.hosts.detect import webui_folder
 from celebbasis_ext.job_queue import JobQueue
 from celebbasis_ext.webui import open_webui_workshop
 
@@ -31,7 +33,7 @@ def context() -> Context:
     missing = str(read_install_report())
     return Context(
         open_webui_workshop, Path(shared.cmd_opts.embeddings_dir), JobQueue(take_turn), in_webui=True,
-        notices=(missing,) if missing else (),
+        notices=(missing,) if missing else (), missing_models=lambda: missing_files(webui_folder()),
     )  # fmt: skip
 
 

@@ -7,11 +7,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from celebbasis_ext.cli.host import add_checkpoint, open_host
+from celebbasis_ext.cli.faces_options import add_face_options, faces_from
+from celebbasis_ext.cli.options import add_equipment, equipment_from
 from celebbasis_ext.errors import MissingPackage
 
 if TYPE_CHECKING:
-    from celebbasis_ext.jobs import Workshop
+    from celebbasis_ext.context import Context
 
 PORT = 7871
 
@@ -20,24 +21,20 @@ def add(commands: Any) -> None:
     ui = commands.add_parser("ui", help="show the tab in a browser, and serve the API, on this computer only")
     ui.add_argument("--port", type=int, default=PORT, help="default: %(default)s")
     ui.add_argument("--out", type=Path, default=Path("embeddings"), help="folder for the files (default: %(default)s)")
-    add_checkpoint(ui)
+    add_equipment(ui)
+    add_face_options(ui)
     ui.set_defaults(command=_ui)
 
 
 def _ui(options: argparse.Namespace) -> int:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
     try:
-        from celebbasis_ext.ui.standalone import serve, standalone_context
+        from celebbasis_ext.ui.standalone import serve
     except ModuleNotFoundError as error:
         if error.name != "gradio":
             raise
         raise MissingPackage("The page needs gradio.", "pip install 'celebbasis[ui]'") from error
-    from celebbasis_ext.miniature.portraits import draw_stranger
-
-    def open_workshop() -> Workshop:
-        return open_host(options.checkpoint, options.out)
-
-    context = standalone_context(open_workshop, options.out, draw_stranger if options.checkpoint is None else None)
+    context = _context(options)
 
     def opened(app: Any, address: str) -> None:
         from celebbasis_ext.api import mount
@@ -48,3 +45,21 @@ def _ui(options: argparse.Namespace) -> int:
 
     serve(context, options.port, opened)
     return 0
+
+
+def _context(options: argparse.Namespace) -> Context:
+    """The page's surroundings. It fetches face models when somebody asks it to, and not before."""
+    from celebbasis_ext.faces.weights import missing_files
+    from celebbasis_ext.miniature.portraits import draw_stranger
+    from celebbasis_ext.ui.standalone import standalone_context
+    from celebbasis_ext.workshops import open_workshop
+
+    equipment = equipment_from(options)
+    if equipment.checkpoint is None:
+        return standalone_context(lambda: open_workshop(options.out, equipment), options.out, draw_stranger)
+    named = options.face_detector or options.face_pack or options.faces not in ("auto", "yunet-sface")
+    can_fetch, options.offline = not named and not options.offline, True
+    return standalone_context(
+        lambda: open_workshop(options.out, equipment, lambda: faces_from(options), print), options.out,
+        missing_models=(lambda: missing_files(options.webui)) if can_fetch else tuple,
+    )  # fmt: skip

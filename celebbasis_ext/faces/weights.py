@@ -76,6 +76,11 @@ def default_faces(
     return OpenCVFaces(detector, recogniser)
 
 
+def missing_files(webui: Path | None = None) -> tuple[RemoteFile, ...]:
+    """What `default_faces` would have to fetch."""
+    return tuple(file for file in (YUNET, SFACE) if _found(file, _shelves(webui)) is None)
+
+
 def _shelves(webui: Path | None) -> tuple[Path, ...]:
     """Folders in which face models may lie: our own, a WebUI's, and insightface's."""
     root = webui or (Path(named) if (named := os.environ.get("CELEBBASIS_WEBUI")) else None)
@@ -105,8 +110,9 @@ def find_pack(pack: str, shelves: Sequence[Path]) -> Path:
 
 
 def _found_or_fetched(file: RemoteFile, shelves: Sequence[Path], progress: Progress, offline: bool) -> Path:
-    for shelf in shelves:
-        path = shelf / file.name
-        if path.is_file() and path.stat().st_size == file.size:
-            return path
-    return fetch(file, models_dir(), progress, offline)
+    return _found(file, shelves) or fetch(file, models_dir(), progress, offline)
+
+
+def _found(file: RemoteFile, shelves: Sequence[Path]) -> Path | None:
+    paths = (shelf / file.name for shelf in shelves)
+    return next((path for path in paths if path.is_file() and path.stat().st_size == file.size), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from celebbasis_ext.errors import UnsupportedCheckpoint
@@ -17,6 +18,12 @@ def surroundings() -> Literal["a1111", "forge", "none"]:
     if "modules.shared" not in sys.modules:
         return "none"
     return "forge" if find_spec("modules_forge") else "a1111"
+
+
+def webui_folder() -> Path | None:
+    """Where the WebUI keeps its models and embeddings (its --data-dir); None outside of one."""
+    folder = getattr(sys.modules.get("modules.paths_internal"), "data_path", None)
+    return None if folder is None else Path(folder)
 
 
 def open_host() -> Host:

@@ -15,6 +15,7 @@ from celebbasis_ext.ui.gradio_versions import launch_options, page, run_on_load
 from celebbasis_ext.ui.tab import fill, script
 
 if TYPE_CHECKING:
+    from celebbasis_ext.files.download import RemoteFile
     from celebbasis_ext.jobs import Workshop
     from celebbasis_ext.types import Image
 
@@ -22,8 +23,9 @@ TITLE = "Celeb Basis"
 
 
 def standalone_context(
-    open_workshop: Callable[[], Workshop], embeddings_dir: Path, draw_stranger: Callable[[int], Image] | None
-) -> TabContext:
+    open_workshop: Callable[[], Workshop], embeddings_dir: Path, draw_stranger: Callable[[int], Image] | None = None,
+    missing_models: Callable[[], tuple[RemoteFile, ...]] = tuple,
+) -> TabContext:  # fmt: skip
     """A context whose checkpoint is loaded once, on first use, by whoever comes first."""
     lock = threading.Lock()
     opened = cache(open_workshop)
@@ -32,7 +34,7 @@ def standalone_context(
         with lock:
             return opened()
 
-    return TabContext(open_once, embeddings_dir, draw_stranger=draw_stranger)
+    return TabContext(open_once, embeddings_dir, draw_stranger=draw_stranger, missing_models=missing_models)
 
 
 def serve(context: TabContext, port: int, ready: Callable[[Any, str], None]) -> None:

@@ -70,9 +70,20 @@ class TrainPage:
         self.stranger = None
         if self.studio.context.draw_stranger is not None:
             self.stranger = gr.Button("Try with a drawn stranger", elem_id="celebbasis_stranger", size="sm")
+        self.fetch = self._fetch_button()
         self.looked_at = gr.State(())
         self.rows = [self._person_row(i) for i in range(MOST_PEOPLE)]
         self.check = gr.Button("Check names", elem_id="celebbasis_check", elem_classes=["cb-hidden"])
+
+    def _fetch_button(self) -> Any:
+        """For what photos of real faces need once; never fetched unasked."""
+        missing = self.studio.context.missing_models()
+        size = sum(file.size for file in missing) / 1e6
+        licences = " and ".join(sorted({file.licence for file in missing}))
+        return gr.Button(
+            f"Fetch the face models: {size:.0f} MB from OpenCV's model zoo, licence {licences}",
+            visible=bool(missing), elem_id="celebbasis_fetch", size="sm",
+        )  # fmt: skip
 
     def _person_row(self, index: int) -> PersonRow:
         with gr.Column(visible=False, elem_classes=["cb-person"]) as group, gr.Row():
@@ -137,6 +148,7 @@ class TrainPage:
         form = [self.photos, self.consent, self.prompt, self.every, *self.settings]
         people = [component for row in self.rows for component in row.inputs]
         self.train.click(self._train, [*form, *people], [self.message, *shown], **QUIET)
+        self.fetch.click(lambda: self._ordered(self.studio.fetch_models), None, [self.message, *shown], **QUIET)
         self.stop.click(self._stop, None, shown, **QUIET)
         self.resume.click(self._resume, [*form, *people], [self.message, *shown], **QUIET)
         self.watch.click(self._watch, self.shown, shown, **QUIET)
