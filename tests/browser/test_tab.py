@@ -136,7 +136,7 @@ def test_a_taken_name_is_refused_with_a_proposal(tab: TabPage, photos: Path, nam
 
 
 def test_stop_keeps_what_was_learned_and_resume_goes_on(tab: TabPage, photos: Path, name: str) -> None:
-    train(tab, photos / "ben.png", name, steps=30)
+    train(tab, photos / "ben.png", name, steps=16)
     tab.until(lambda: tab.step() >= 2, "two steps")
     tab.click("#celebbasis_stop")
     assert tab.until_state("stopped", "done") == "stopped"
