@@ -2,8 +2,7 @@
 `--gradio-auth`.
 """
 
-from __future__ import annotations
-
+# Without postponed annotations: FastAPI before 0.100 cannot read those of an object's `__call__`.
 import inspect
 from collections.abc import Mapping
 from hmac import compare_digest
@@ -15,23 +14,6 @@ from starlette.requests import Request
 from celebbasis_ext.api.errors import NotLoggedIn
 
 _COOKIES = ("access-token", "access-token-unsecure")
-
-
-def webui_login(app: Any) -> Login:
-    """Who is let in by the WebUI that runs in this process.
-
-    Args:
-        app: The WebUI's application, as `on_app_started` hands it over.
-    """
-    from modules import shared
-
-    return Login(app, api_users(shared.cmd_opts.api_auth or ""))
-
-
-def api_users(flag: str) -> dict[str, str]:
-    """{user: password} of `--api-auth user:password,user:password`."""
-    pairs = (entry.partition(":") for entry in flag.split(",") if entry)
-    return {user: password for user, _, password in pairs}
 
 
 class Login(HTTPBasic):
@@ -84,3 +66,20 @@ class Login(HTTPBasic):
         own = f"-{self.app.cookie_id}" if hasattr(self.app, "cookie_id") else ""
         token = next((request.cookies[name + own] for name in _COOKIES if request.cookies.get(name + own)), None)
         return self.app.tokens.get(token)
+
+
+def webui_login(app: Any) -> Login:
+    """Who is let in by the WebUI that runs in this process.
+
+    Args:
+        app: The WebUI's application, as `on_app_started` hands it over.
+    """
+    from modules import shared
+
+    return Login(app, api_users(shared.cmd_opts.api_auth or ""))
+
+
+def api_users(flag: str) -> dict[str, str]:
+    """{user: password} of `--api-auth user:password,user:password`."""
+    pairs = (entry.partition(":") for entry in flag.split(",") if entry)
+    return {user: password for user, _, password in pairs}
