@@ -46,7 +46,7 @@ def test_train_scores_and_keeps_a_preview(tmp_path: Path, capsys: pytest.Capture
     assert main(["train", portrait(tmp_path), "--name", "anna-cb", "--out", str(out), *FAST[:-1], "1"]) == 0
     assert "likeness" in capsys.readouterr().out
     scores = json.loads(load_embedding(out / "anna-cb.safetensors").metadata["celebbasis.scores"])
-    assert set(scores) == {"likeness", "impostors", "faces_found"}
+    assert set(scores) == {"likeness", "impostors", "faces_found", "obedience", "impostors_obedience"}
     assert Pillow.open(out / "anna-cb.preview.png").size == (96, 96)
 
 

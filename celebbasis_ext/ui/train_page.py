@@ -108,7 +108,9 @@ class TrainPage:
             self.resume = gr.Button("Resume", interactive=False, elem_id="celebbasis_resume")
 
     def _lay_out_results(self) -> None:
-        with gr.Column():  # of its own: the WebUI puts its bar before the first element in here
+        with gr.Column(
+            elem_classes=["cb-tight"]
+        ):  # of its own: the WebUI puts its bar before the first element in here
             self.progress = plain_html('<div class="cb-job"></div>', elem_id="celebbasis_progress")
         self.outcome = plain_html(elem_id="celebbasis_outcome")
         self.queue = plain_html(elem_id="celebbasis_queue")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -134,7 +136,7 @@ def test_a_taken_name_is_refused_with_a_proposal(tab: TabPage, photos: Path, nam
 
 
 def test_stop_keeps_what_was_learned_and_resume_goes_on(tab: TabPage, photos: Path, name: str) -> None:
-    train(tab, photos / "ben.png", name, steps=30)
+    train(tab, photos / "ben.png", name, steps=16)
     tab.until(lambda: tab.step() >= 2, "two steps")
     tab.click("#celebbasis_stop")
     assert tab.until_state("stopped", "done") == "stopped"
@@ -197,7 +199,7 @@ def test_text_can_be_read_and_nothing_sticks_out(tab: TabPage, photos: Path, the
         tab.name_of()
         tab.until(lambda: "Write" in tab.text("#celebbasis_hint_0"), "the line below the name")
         assert contrast(tab, "#celebbasis_hint_0 p") >= 4.5
-        assert contrast(tab, "#celebbasis_portrait_0 figcaption") >= 3
+        assert contrast(tab, "#celebbasis_portrait_0 figcaption") >= 4.5
         own = tab.run("return document.querySelector('#celebbasis_tab').getBoundingClientRect().right")
         page = tab.run("return document.documentElement.clientWidth")
         assert own <= page + 1
@@ -251,3 +253,13 @@ def test_everything_can_be_reached_by_keyboard(tab: TabPage, photos: Path) -> No
         if field.is_displayed() and not field.accessible_name
     ]
     assert not unnamed
+
+
+def test_the_page_of_today_asks_nobody_else_for_anything(tab: TabPage, server: str, request: Any) -> None:
+    """The old gradio's page names a script of cdnjs.cloudflare.com; today's needs nothing from outside."""
+    if "today" not in request.node.callspec.id:
+        pytest.skip("the host's own gradio decides what it asks for")
+    messages = (json.loads(entry["message"])["message"] for entry in tab.browser.get_log("performance"))
+    urls = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    assert urls
+    assert not [url for url in urls if not url.startswith((server.rstrip("/"), "data:", "blob:"))]
