@@ -95,7 +95,7 @@ class MappedCoefficients(Coefficients):
         self.linear = nn.Linear(identities.shape[-1], self.shape[0] * self.shape[1])
         bound = identities.shape[-1] ** -0.5
         for parameter in (self.linear.weight, self.linear.bias):
-            nn.init.uniform_(parameter, -bound, bound, generator=generator)
+            parameter.data.uniform_(-bound, bound, generator=generator)
 
     def raw(self) -> Tensor:
         return F.leaky_relu(self.linear(self.identities)).view(-1, *self.shape)

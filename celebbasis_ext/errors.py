@@ -90,3 +90,7 @@ class Unforeseen(CelebBasisError):
 
 class OutOfMemory(CelebBasisError):
     """The graphics card or the computer has no memory left."""
+
+
+class CheckpointChanged(CelebBasisError):
+    """Somebody switched or unloaded the checkpoint while a training went through it."""

@@ -19,7 +19,7 @@ import numpy as np
 from celebbasis_ext.basis import cached_basis
 from celebbasis_ext.crop import head_mask, square_around
 from celebbasis_ext.describe import Describer
-from celebbasis_ext.errors import InvalidName, InvalidSettings, NoFaceFound, SeveralFaces
+from celebbasis_ext.errors import CheckpointChanged, InvalidName, InvalidSettings, NoFaceFound, SeveralFaces
 from celebbasis_ext.faces.base import FaceBackend, find_face
 from celebbasis_ext.faces.quality import measure, photo_warnings
 from celebbasis_ext.files.atomic import write_whole
@@ -180,6 +180,7 @@ def train_people(workshop: Workshop, order: Order, stop: Callable[[], bool] = la
     Where `stop` turns true, or the iteration is closed, what was learned so far is saved, with a resume file beside.
 
     Raises:
+        CheckpointChanged: If another checkpoint was loaded under way; what was learned so far is saved all the same.
         CelebBasisError: Whatever is wrong with photo, name, settings or checkpoint; nothing is written then.
     """
     from celebbasis_ext.train import Training
@@ -196,8 +197,10 @@ def train_people(workshop: Workshop, order: Order, stop: Callable[[], bool] = la
                 yield done
                 if stop():
                     break
-        except BaseException:
+        except BaseException as error:
             _write_state(resume_path, order, basis, training.state_dict())
+            if isinstance(error, CheckpointChanged) and training.step:
+                _save(workshop, order, basis, subjects, training.stored(), training.step)
             raise
         finished = training.step >= order.config.steps
         if not finished:

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -169,21 +168,39 @@ def test_ctrl_c_keeps_what_was_learned_and_resume_goes_on(tmp_path: Path) -> Non
     assert [p.name for p in out.iterdir()] == ["anna-cb.safetensors"]
 
 
-@pytest.mark.parametrize("phase", ["loading", "scoring"])
-def test_ctrl_c_outside_of_training_ends_at_once_and_quietly(tmp_path: Path, phase: str) -> None:
+def test_ctrl_c_while_scoring_ends_at_once_and_keeps_the_file(tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = ["train", portrait(tmp_path), "--name", "anna-cb", "--out", str(out), *FAST[:-1], "400"]
     run = [sys.executable, "-u", "-m", "celebbasis_ext.cli", *command]
     with subprocess.Popen(run, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        if phase == "loading":
-            time.sleep(1.5)
-        else:
-            while "anna-cb.safetensors" not in process.stdout.readline():
-                assert process.poll() is None
+        while "anna-cb.safetensors" not in process.stdout.readline():
+            assert process.poll() is None
         process.send_signal(signal.SIGINT)
         _, complaints = process.communicate(timeout=60)
     assert process.returncode == 130
     assert complaints.endswith("celebbasis: interrupted\n") and "Traceback" not in complaints
-    left = sorted(p.name for p in out.iterdir()) if out.exists() else []
-    assert left == ([] if phase == "loading" else ["anna-cb.safetensors"])
+    assert [p.name for p in out.iterdir()] == ["anna-cb.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "phase",
+    [
+        "celebbasis_ext.files.photo.read_photo",
+        "celebbasis_ext.miniature.workshop.open_workshop",
+        "celebbasis_ext.faces.opencv.OpenCVFaces.detect",
+        "celebbasis_ext.jobs.basis_of",
+        "celebbasis_ext.train.encode_views",
+    ],
+)
+def test_ctrl_c_before_training_leaves_nothing(
+    tmp_path: Path, phase: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def press(*arguments: object, **options: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(phase, press)
+    out = tmp_path / "out"
+    assert main(["train", portrait(tmp_path), "--name", "anna-cb", "--out", str(out), *FAST]) == 130
+    assert capsys.readouterr().err.endswith("celebbasis: interrupted\n")
+    assert not out.exists() or not list(out.iterdir())

@@ -71,6 +71,7 @@ STATUS: dict[type[CelebBasisError], int] = {
     LineTooLong: 429,
     errors.CannotWrite: 500,
     errors.Unforeseen: 500,
+    errors.CheckpointChanged: 503,
     errors.MissingModel: 503,
     errors.MissingPackage: 503,
     errors.OutOfMemory: 503,

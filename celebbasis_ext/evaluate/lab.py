@@ -49,7 +49,7 @@ OBEDIENCE: tuple[tuple[str, str, object], ...] = (
 )
 PROMPTS = (*PLAIN, *(prompt for prompt, _, _ in OBEDIENCE))
 LEAKS = ("background", "shirt", "hat", "glasses", "expression")
-SAMPLER_STEPS = 14
+SAMPLER_STEPS = 10
 
 
 @dataclass(frozen=True)

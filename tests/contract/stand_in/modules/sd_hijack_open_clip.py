@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+tokenizer = SimpleNamespace(decoder={})
