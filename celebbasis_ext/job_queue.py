@@ -58,7 +58,6 @@ class Job:
         id: Its own, for ever.
         title: For people to read.
         kind: What sort of work it is, such as "train".
-        people: Whom it writes; until it is over nobody else may.
         state: "stopped" has a result; "failed" has an error.
         progress: How far it is.
         stopping: Somebody asked it to stop.
@@ -67,12 +66,12 @@ class Job:
         ordered: When, in seconds since 1970.
         started: When, or None.
         ended: When, or None.
+        people: Whom it writes; until it is over nobody else may.
     """
 
     id: str
     title: str
     kind: str
-    people: tuple[str, ...] = ()
     state: State = "queued"
     progress: Progress = Progress()
     stopping: bool = False
@@ -81,6 +80,7 @@ class Job:
     ordered: float = 0.0
     started: float | None = None
     ended: float | None = None
+    people: tuple[str, ...] = ()
 
     @property
     def over(self) -> bool:
@@ -160,7 +160,7 @@ class JobQueue:
         Raises:
             PersonBusy: Another job writes one of these people.
         """
-        job = Job(uuid.uuid4().hex[:12], title, kind, tuple(people), ordered=time.time())
+        job = Job(uuid.uuid4().hex[:12], title, kind, ordered=time.time(), people=tuple(people))
         with self._changed:
             self.check_idle(*people)
             self._jobs[job.id] = job

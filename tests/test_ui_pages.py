@@ -144,7 +144,7 @@ def test_stop_and_resume(pages: Any, context: TabContext, photo: Path) -> None:
     assert train._train(*entries)[0] != ""  # the name is taken now
     config = dataclasses.replace(config, steps=context.queue[job.id].progress.step + 2)
     with_fewer = form([photo], (None, "anna-cb", ""), config=config)
-    train.studio._orders.clear()  # as after a restart: the photo has to be given again
+    train.studio.context.orders.clear()  # as after a restart: the photo has to be given again
     assert train._resume(*with_fewer)[0] == ""
     assert wait(context).state == "done", wait(context).error
     assert "no interrupted run" in train._resume(*with_fewer)[0]
@@ -204,7 +204,7 @@ def test_resume_on_the_people_page_fills_the_form(pages: Any, context: TabContex
     wait(context)
     assert "finished" in people._resume("anna-cb")[0]
     (context.embeddings_dir / "anna-cb.resume").write_bytes(b"x")
-    train.studio._orders.clear()
+    train.studio.context.orders.clear()
     message, name, *values = people._resume("anna-cb")
     assert "photo again" in message and name == "anna-cb"
     assert config_from(values) == FAST
