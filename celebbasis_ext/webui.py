@@ -1,12 +1,18 @@
-"""A workshop around whatever checkpoint the WebUI has loaded."""
+"""Tab and API in the WebUI: their surroundings, and a workshop around whatever checkpoint is loaded."""
 
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from celebbasis_ext.context import Context
 from celebbasis_ext.errors import MissingModel, MissingPackage
+from celebbasis_ext.faces.weights import default_faces, missing_files
+from celebbasis_ext.files.install_report import read_install_report
+from celebbasis_ext.hosts.a1111_queue import take_turn
 from celebbasis_ext.hosts.detect import open_host, webui_folder
+from celebbasis_ext.job_queue import JobQueue
 from celebbasis_ext.jobs import Workshop
 from celebbasis_ext.names import load_names
 
@@ -16,6 +22,16 @@ if TYPE_CHECKING:
     from celebbasis_ext.judge import PromptJudge
 
 MINIATURE_RESOLUTION = 96
+
+
+@cache
+def webui_context(embeddings_dir: Path) -> Context:
+    """What tab and API share, for the life of the process: a job that runs is still found after "Reload UI"."""
+    missing = str(read_install_report())
+    return Context(
+        open_webui_workshop, embeddings_dir, JobQueue(take_turn), in_webui=True,
+        notices=(missing,) if missing else (), missing_models=lambda: missing_files(webui_folder()),
+    )  # fmt: skip
 
 
 def open_webui_workshop() -> Workshop:
@@ -51,8 +67,6 @@ def _miniature_tools() -> tuple[FaceBackend, Describer, tuple[str, ...], PromptJ
 
 @cache
 def _photo_tools() -> tuple[FaceBackend, Describer, tuple[str, ...]]:
-    from celebbasis_ext.faces.weights import default_faces
-
     return default_faces(offline=True, webui=webui_folder()), _describer(), load_names()
 
 

@@ -7,7 +7,6 @@ modules are imported here; what is heavy in them is imported when somebody uses 
 from __future__ import annotations
 
 import os
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +15,15 @@ from modules import script_callbacks, shared
 from celebbasis_ext.api import mount
 from celebbasis_ext.api.webui_login import webui_login
 from celebbasis_ext.context import Context
-from celebbasis_ext.faces.weights import missing_files
-from celebbasis_ext.files.install_report import read_install_report
-from celebbasis_ext.hosts.a1111_queue import take_turn
-from celebbasis_ext.hosts.detect import webui_folder
-from celebbasis_ext.job_queue import JobQueue
-from celebbasis_ext.webui import open_webui_workshop
+from celebbasis_ext.webui import webui_context
 
 if shared.cmd_opts.celebbasis_cache:
     os.environ["CELEBBASIS_CACHE"] = shared.cmd_opts.celebbasis_cache
 
 
-@cache
 def context() -> Context:
-    """The one that tab and API share; a new one after "Reload UI", since this file is then run again."""
-    missing = str(read_install_report())
-    return Context(
-        open_webui_workshop, Path(shared.cmd_opts.embeddings_dir), JobQueue(take_turn), in_webui=True,
-        notices=(missing,) if missing else (), missing_models=lambda: missing_files(webui_folder()),
-    )  # fmt: skip
+    """The one that tab and API share."""
+    return webui_context(Path(shared.cmd_opts.embeddings_dir))
 
 
 def tabs() -> list[tuple[Any, str, str]]:
