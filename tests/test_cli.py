@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import signal
 import subprocess
@@ -172,7 +173,10 @@ def test_ctrl_c_while_scoring_ends_at_once_and_keeps_the_file(tmp_path: Path) ->
     out = tmp_path / "out"
     command = ["train", portrait(tmp_path), "--name", "anna-cb", "--out", str(out), *FAST[:-1], "400"]
     run = [sys.executable, "-u", "-m", "celebbasis_ext.cli", *command]
-    with subprocess.Popen(run, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    listen = functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    with subprocess.Popen(
+        run, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=listen
+    ) as process:  # fmt: skip
         assert process.stdout is not None
         while "anna-cb.safetensors" not in process.stdout.readline():
             assert process.poll() is None
@@ -194,11 +198,14 @@ def test_ctrl_c_while_scoring_ends_at_once_and_keeps_the_file(tmp_path: Path) ->
     ],
 )
 def test_ctrl_c_before_training_leaves_nothing(
-    tmp_path: Path, phase: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+    tmp_path: Path, phase: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+) -> None:  # fmt: skip
     def press(*arguments: object, **options: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     monkeypatch.setattr(phase, press)
     out = tmp_path / "out"
     assert main(["train", portrait(tmp_path), "--name", "anna-cb", "--out", str(out), *FAST]) == 130
