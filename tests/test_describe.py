@@ -89,5 +89,5 @@ def test_the_tagger_is_not_the_judge(tagger: Tagger, drawings: tuple[Drawing, ..
     assert isinstance(judge, LookReader)
     assert judge.read(images)[0].shape == (4, 16)
     assert tagger.looks.read(images)[0] is None
-    own, other = (reader.state_dict()["shared.1.weight"] for reader in (tagger.looks.reader, judge.reader))
+    own, other = (reader.state_dict()["fields.0.weight"] for reader in (tagger.looks.reader, judge.reader))
     assert abs(np.corrcoef(own.flatten(), other.flatten())[0, 1]) < 0.1

@@ -41,6 +41,7 @@ def vectors_of(workshop: Workshop, text: str) -> dict[str, Tensor]:
 
 def flat(conditioning: Any) -> Tensor:
     """The tensor of a host's own conditioning."""
+    conditioning = getattr(conditioning, "states", conditioning)
     while not isinstance(conditioning, Tensor):
         conditioning = next(iter(conditioning.values() if isinstance(conditioning, dict) else conditioning))
     return conditioning
