@@ -194,7 +194,7 @@ def mix() -> Image:
     names = [person.name for person in people]
     rows = [
         SheetRow("", "", drawn(workshop.host, names, prompt, people))
-        for prompt in (ALIKE, "a photo of {}, at night, with glasses")
+        for prompt in ("a photo of {}, at the beach, in a blue shirt, smiling", "a photo of {}, at night, with glasses")
     ]
     return contact_sheet(rows, ["anna-cb", *(f"{s:g} and {1 - s:g}" for s in shares[1:-1]), "ben-cb"])
 
