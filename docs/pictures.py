@@ -246,7 +246,8 @@ def miniature() -> Image:
 
 
 def lab() -> Image:
-    return read("lab/sheet-celeb_basis.png")
+    """The sheet's first columns, at their own size."""
+    return read("lab/sheet-celeb_basis.png")[:, :1228]
 
 
 MAKERS: dict[str, Callable[[], Image]] = {

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def add_equipment(command: argparse.ArgumentParser) -> None:
     """Checkpoint, device and describer as options; without a checkpoint it is the miniature."""
-    group = command.add_argument_group("checkpoint")
+    group = command.add_argument_group("checkpoint and describer")
     group.add_argument(
         "--checkpoint", type=Path, metavar="PATH",
         help="Stable Diffusion 1.x, 2.x or XL: a file, or a diffusers folder (default: the miniature)",
