@@ -66,8 +66,7 @@ def test_what_everybody_elses_pictures_show_cannot_be_seen_to_leak() -> None:
     cases = [case(expression="smiling"), case(expression="smiling"), case(expression="sad")]
     seen = [sight(expression="neutral"), sight(expression="smiling"), sight(expression="smiling")]
     found = leaks(cases, seen)
-    assert np.isnan(found["leak_expression"][0]) and found["leak_expression"][1] == 1
-    assert found["leak"][0] == 0
+    assert found["leak_expression"].tolist() == [0, 1, 0]
 
 
 def test_hats_and_glasses_leak_only_from_those_who_wear_them() -> None:
