@@ -152,23 +152,23 @@ class TrainConfig:
     Attributes:
         steps: Optimiser steps; more fits the photo more closely and lets more of it leak.
         batch: Noisy views per person and step.
-        optimiser: "matrix" (`optimiser.py`), or "adam", which scales the coefficients one by one; a mapper takes Adam.
+        optimiser: "matrix" weighs every pair of coefficients, "adam" scales them one by one; a mapper takes Adam.
         learning_rate: Of the optimiser, in the celebrities' mean distance from their centre.
         decay: Lower the learning rate as a cosine to a tenth; else it is constant.
-        learn: "coefficients" directly, or through the paper's face "mapper".
+        learn: The "coefficients" directly, or through the paper's face "mapper".
         radius: Of the sphere on which each token's coefficients lie: 1 ("unit", the paper), the celebrities' own
             mean distance ("celebrities"), or none ("free").
-        components: How many principal components are used; None for all.
+        components: How many principal components are used, the strongest first; None is all of them.
         whiten: Learn in units of the celebrities' own spread along each component.
         average: Decay of the exponential average that is stored.
-        face_mask: Weight of the loss outside the head is reduced to `background_weight`.
-        background_weight: In [0, 1].
-        explain: Put the description into the training prompts.
-        templates: "person" (the paper's) or "plain".
-        views: Augmented views of the photo that are encoded, once.
+        face_mask: Reduce the weight of the loss outside the head to `background_weight`.
+        background_weight: What an error outside the head counts, in [0, 1]; one inside counts 1.
+        explain: Put the description into the training prompts, so that its words carry what is not the person.
+        templates: Of the training prompts: the paper's "face of NAME person", or "plain" ones.
+        views: How many augmented views of the photo are made, once, before the first step.
         zoom: Views are scaled by a factor from 1 - zoom to 1 + zoom.
-        flip: Half of the views are mirrored.
-        seed: Of all chance.
+        flip: Mirror half of the views.
+        seed: Of all chance; the same seed learns the same person again.
     """
 
     steps: int = 100

@@ -62,6 +62,13 @@ def test_a_background_that_everybody_gets_is_chance() -> None:
     assert leaks(cases, [sight(background="red")] * 2)["leak_background"][1] == 0
 
 
+def test_what_everybody_elses_pictures_show_cannot_be_seen_to_leak() -> None:
+    cases = [case(expression="smiling"), case(expression="smiling"), case(expression="sad")]
+    seen = [sight(expression="neutral"), sight(expression="smiling"), sight(expression="smiling")]
+    found = leaks(cases, seen)
+    assert found["leak_expression"].tolist() == [0, 1, 0]
+
+
 def test_hats_and_glasses_leak_only_from_those_who_wear_them() -> None:
     cases = [case(hat="red", glasses=True), case()]
     seen = [sight(hat="red"), sight()]

@@ -11,8 +11,14 @@ from celebbasis_ext.cli import demo, faces, generate, inspect, lab, miniature, m
 from celebbasis_ext.cli.exit import BAD_INPUT, INTERRUPTED
 from celebbasis_ext.errors import CelebBasisError
 
-COMMANDS = (train, faces, generate, inspect, mix, sample, move, names, demo, ui, lab, miniature)
-"""Each has `add(commands)`, which adds its parser and sets its `command`."""
+COMMANDS = (demo, train, faces, generate, inspect, mix, sample, move, names, ui, miniature, lab)
+"""In the order in which one meets them. Each has `add(commands)`, which adds its parser and sets its `command`."""
+
+_EXAMPLES = """examples:
+  celebbasis demo                              see it work, in the miniature
+  celebbasis train anna.png --name anna-cb     learn a person from one photo
+
+celebbasis COMMAND --help says more; docs/commands/ has a page for each."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,12 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
-        prog="celebbasis", description="One photo of a face becomes a word for Stable Diffusion."
-    )
-    top.add_argument("--version", action="version", version=f"celebbasis {__version__}")
-    commands = top.add_subparsers(required=True, metavar="COMMAND")
+        prog="celebbasis", usage="celebbasis COMMAND ...", epilog=_EXAMPLES,
+        description="One photo of a face becomes a word that Stable Diffusion understands.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    top.add_argument("-V", "--version", action="version", version=f"celebbasis {__version__}")
+    commands = top.add_subparsers(required=True, title="commands", metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)
     for added in commands.choices.values():
-        added.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        added.add_argument("--debug", action="store_true", help="show where in the program an error arose")
     return top

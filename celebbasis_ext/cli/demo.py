@@ -6,11 +6,18 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from celebbasis_ext.cli.command import add_command
+
 
 def add(commands: Any) -> None:
-    demo = commands.add_parser("demo", help="learn a drawn stranger in the miniature and show the result")
-    demo.add_argument("--out", type=Path, default=Path("demo"), help="folder for the files (default: %(default)s)")
-    demo.add_argument("--seed", type=int, default=1, help="which stranger (default: %(default)s)")
+    demo = add_command(commands, "demo", "learn a drawn stranger in the miniature and show the result")
+    demo.add_argument(
+        "--out", type=Path, default=Path("demo"), metavar="FOLDER",
+        help="where portrait, embedding and contact sheet go (default: %(default)s)",
+    )  # fmt: skip
+    demo.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="another number draws another stranger (default: %(default)s)"
+    )
     demo.set_defaults(command=_demo)
 
 

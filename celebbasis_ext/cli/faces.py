@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from celebbasis_ext.cli.command import add_command
 from celebbasis_ext.cli.faces_options import add_face_options, faces_from
 from celebbasis_ext.errors import InvalidSettings, NoFaceFound, SeveralFaces
 
@@ -21,13 +22,20 @@ if TYPE_CHECKING:
 
 
 def add(commands: Any) -> None:
-    faces = commands.add_parser("faces", help="show which faces are found in photos, their numbers and their quality")
-    faces.add_argument("photos", nargs="+", type=Path, metavar="PHOTO")
-    faces.add_argument("--out", type=Path, metavar="FILE.png", help="draw the numbered faces there; of one photo")
-    faces.add_argument("--json", action="store_true", help="print the figures as JSON")
+    faces = add_command(
+        commands, "faces", "number the faces in photos and measure how good they are",
+        "PHOTO [PHOTO ...]", "celebbasis faces party.jpg --out party.faces.png",
+    )  # fmt: skip
+    faces.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="any picture file, one or more")
     faces.add_argument(
-        "--resolution", type=int, default=512, metavar="PX", help="of the checkpoint (default: %(default)s)"
+        "--out", type=Path, metavar="FILE.png", help="draw a sheet of the numbered faces; for one photo only"
     )
+    faces.add_argument("--json", action="store_true", help="print the figures for programs, as JSON")
+    faces.add_argument(
+        "--resolution", type=int, default=512, metavar="PX",
+        help="picture size of the checkpoint that will learn the face, in pixels; smaller faces are good enough for a "
+        "smaller one (default: %(default)s)",
+    )  # fmt: skip
     faces.set_defaults(command=_faces)
     add_face_options(faces)
 

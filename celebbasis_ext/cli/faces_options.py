@@ -21,18 +21,18 @@ def add_face_options(command: argparse.ArgumentParser) -> None:
         "--faces",
         choices=("auto", "yunet-sface", "insightface", "miniature"),
         default="auto",
-        help="YuNet and SFace may be used for anything; insightface's packs are for non-commercial research only; "
-        "the miniature's are for drawn people (default: auto, which is yunet-sface unless a pack is named)",
+        help="yunet-sface may be used for anything; insightface's packs are for non-commercial research only; "
+        "miniature is for drawn people (default: auto, which is yunet-sface unless --face-pack is given)",
     )
     group.add_argument(
-        "--face-pack", metavar="PACK", help="a model pack of insightface, such as buffalo_l: name or folder"
+        "--face-pack", metavar="PACK", help="a model pack of insightface, by name or folder, such as buffalo_l"
     )
-    group.add_argument("--face-detector", type=Path, metavar="FILE", help="an ONNX file of the YuNet kind")
+    group.add_argument("--face-detector", type=Path, metavar="FILE", help="an ONNX file that detects as YuNet does")
     group.add_argument(
-        "--face-recogniser", type=Path, metavar="FILE", help="an ONNX file of the ArcFace kind, or SFace"
+        "--face-recogniser", type=Path, metavar="FILE", help="an ONNX file of the ArcFace kind, or SFace's"
     )
-    group.add_argument("--webui", type=Path, metavar="FOLDER", help="a WebUI whose face models may be used")
-    group.add_argument("--offline", action="store_true", help="fetch nothing")
+    group.add_argument("--webui", type=Path, metavar="FOLDER", help="a WebUI, whose models/insightface is searched too")
+    group.add_argument("--offline", action="store_true", help="fetch nothing; say which file is missing instead")
 
 
 def faces_from(options: argparse.Namespace) -> FaceBackend:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from celebbasis_ext.cli.command import add_command
 from celebbasis_ext.cli.host import add_checkpoint, open_host
 from celebbasis_ext.errors import InvalidSettings
 
@@ -17,21 +18,36 @@ if TYPE_CHECKING:
 
 
 def add(commands: Any) -> None:
-    generate = commands.add_parser(
-        "generate", help="draw a prompt", epilog='example: celebbasis generate "anna-cb at the beach" --count 4'
-    )
-    generate.add_argument("prompt", metavar="PROMPT", help="may name embeddings of the folder, such as anna-cb")
-    generate.add_argument("--embedding", nargs="+", type=Path, default=[], metavar="FILE", help="others to load")
-    generate.add_argument(
-        "--embeddings", type=Path, default=Path("embeddings"), metavar="FOLDER",
-        help="where they are looked for (default: %(default)s)",
+    generate = add_command(
+        commands, "generate", "draw a prompt in which people are words",
+        "PROMPT", 'celebbasis generate "a photo of anna-cb, at the beach" --count 4',
     )  # fmt: skip
-    generate.add_argument("--seed", type=int, default=0, help="of the first picture (default: 0)")
-    generate.add_argument("--count", type=int, default=4, metavar="N", help="how many pictures (default: 4)")
-    generate.add_argument("--steps", type=int, default=20, help="of the sampler (default: 20)")
-    generate.add_argument("--out", type=Path, default=Path("pictures"), help="their folder (default: %(default)s)")
-    add_checkpoint(generate)
+    generate.add_argument(
+        "prompt", metavar="PROMPT", help="in quotes; names of embeddings in it are found by themselves"
+    )
+    _add_people(generate)
+    group = generate.add_argument_group("pictures")
+    group.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the first picture; the others count on (default: 0)"
+    )
+    group.add_argument("--count", type=int, default=4, metavar="N", help="how many (default: 4)")
+    group.add_argument("--steps", type=int, default=20, metavar="N", help="of the sampler (default: 20)")
+    group.add_argument(
+        "--out", type=Path, default=Path("pictures"), metavar="FOLDER", help="where they go (default: %(default)s)"
+    )
     generate.set_defaults(command=_generate)
+
+
+def _add_people(generate: argparse.ArgumentParser) -> None:
+    group = generate.add_argument_group("people and checkpoint")
+    group.add_argument(
+        "--embeddings", type=Path, default=Path("embeddings"), metavar="FOLDER",
+        help="where names in the prompt are looked up (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--embedding", nargs="+", type=Path, default=[], metavar="FILE", help="embeddings that lie elsewhere"
+    )
+    add_checkpoint(group)
 
 
 def _generate(options: argparse.Namespace) -> int:

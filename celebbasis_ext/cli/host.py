@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from celebbasis_ext.jobs import Workshop
 
 
-def add_checkpoint(command: argparse.ArgumentParser) -> None:
+def add_checkpoint(command: argparse._ActionsContainer) -> None:
     command.add_argument(
-        "--checkpoint", type=Path, metavar="FILE", help="the checkpoint to work with (default: the miniature)"
+        "--checkpoint", type=Path, metavar="FILE", help="the Stable Diffusion to work with (default: the miniature)"
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from celebbasis_ext.cli.command import add_command
 from celebbasis_ext.cli.host import add_checkpoint, open_host
 
 if TYPE_CHECKING:
@@ -22,9 +23,14 @@ _MINIATURE = {"clip_l": 96}
 
 
 def add(commands: Any) -> None:
-    inspect = commands.add_parser("inspect", help="say what embeddings are, ours and anybody's")
-    inspect.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".safetensors, .pt or .bin")
-    inspect.add_argument("--json", action="store_true", help="everything, for programs")
+    inspect = add_command(
+        commands, "inspect", "say what embeddings are, ours and anybody's",
+        "FILE [FILE ...]", "celebbasis inspect embeddings/anna-cb.safetensors",
+    )  # fmt: skip
+    inspect.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="Textual-Inversion files: .safetensors, .pt or .bin"
+    )
+    inspect.add_argument("--json", action="store_true", help="print everything for programs, as JSON")
     add_checkpoint(inspect)
     inspect.set_defaults(command=_inspect)
 

@@ -6,10 +6,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from celebbasis_ext.cli.command import add_command
+
 
 def add(commands: Any) -> None:
-    miniature = commands.add_parser("miniature", help="copy the miniature's checkpoint to where a WebUI loads it")
-    miniature.add_argument("folder", type=Path, metavar="FOLDER", help="such as models/Stable-diffusion")
+    miniature = add_command(
+        commands, "miniature", "copy the miniature's checkpoint to where a WebUI loads it",
+        "FOLDER", "celebbasis miniature ~/stable-diffusion-webui/models/Stable-diffusion",
+    )  # fmt: skip
+    miniature.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="the program's folder for checkpoints; it is made if need be"
+    )
     miniature.set_defaults(command=_miniature)
 
 

@@ -7,29 +7,34 @@ import math
 from pathlib import Path
 from typing import Any
 
+from celebbasis_ext.cli.command import add_command
 from celebbasis_ext.cli.host import open_host
 from celebbasis_ext.cli.people import add_output, print_saved
 from celebbasis_ext.tools import Parent
 
 
 def add(commands: Any) -> None:
-    mix = commands.add_parser(
-        "mix",
-        help="write somebody between people, celebrities and fictional people",
-        epilog='example: celebbasis mix anna-cb.safetensors:0.6 "Marilyn Monroe:0.4" --name blend-cb',
-    )
+    mix = add_command(
+        commands, "mix", "write somebody between several people",
+        "WHO[:WEIGHT] ... --name NAME", 'celebbasis mix anna-cb:0.6 "Marilyn Monroe:0.4" --name blend-cb',
+    )  # fmt: skip
     mix.add_argument(
         "people", nargs="+", type=parent, metavar="WHO[:WEIGHT]",
-        help="an embedding (file or name), a celebrity, or sample:SEED; a negative weight leads away (write -- before)",
+        help="an embedding (file or name), a celebrity, or sample:SEED for somebody fictional; the weight is 1 where "
+        "none is given, and a negative one leads away from WHO",
     )  # fmt: skip
     mix.add_argument("--name", required=True, metavar="NAME", help="the new trigger word, such as blend-cb")
     route = mix.add_mutually_exclusive_group()
     route.add_argument(
         "--sphere", dest="route", action="store_const", const="sphere", default="sphere",
-        help="as far from the centre as the people are (default)",
+        help="as far from the centre of all celebrities as the people are (default)",
     )  # fmt: skip
     route.add_argument(
-        "--straight", dest="route", action="store_const", const="straight", help="the plain mean, nearer to everybody"
+        "--straight",
+        dest="route",
+        action="store_const",
+        const="straight",
+        help="the plain weighted mean, which is closer to the centre",
     )
     add_output(mix)
     mix.set_defaults(command=_mix)

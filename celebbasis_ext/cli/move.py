@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from celebbasis_ext.cli.command import add_command
 from celebbasis_ext.cli.host import open_host
 from celebbasis_ext.cli.people import add_output, print_saved
 
@@ -15,10 +16,15 @@ if TYPE_CHECKING:
 
 
 def add(commands: Any) -> None:
-    move = commands.add_parser("move", help="write a person anew for another checkpoint, without training")
-    move.add_argument("file", type=Path, metavar="FILE", help="a file that Celeb Basis wrote")
-    move.add_argument("--name", required=True, metavar="NAME", help="the new trigger word")
-    move.add_argument("--force", action="store_true", help="even to a family whose text encoder was trained apart")
+    move = add_command(
+        commands, "move", "write a person anew for another checkpoint, without training",
+        "FILE --name NAME", "celebbasis move anna-cb.safetensors --name anna-b-cb --checkpoint b.ckpt",
+    )  # fmt: skip
+    move.add_argument("file", type=Path, metavar="FILE", help="an embedding that Celeb Basis wrote")
+    move.add_argument("--name", required=True, metavar="NAME", help="the new trigger word, such as anna-b-cb")
+    move.add_argument(
+        "--force", action="store_true", help="even to another family, where the same numbers are somebody else"
+    )
     add_output(move)
     move.set_defaults(command=_move)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from celebbasis_ext.cli.command import add_command
+
 
 def add(commands: Any) -> None:
-    names = commands.add_parser("names", help="show which celebrity names are used, and why the rest is not")
-    names.add_argument("--rejected", action="store_true", help="list every name that is not used")
+    names = add_command(commands, "names", "show which celebrity names are used, and why the rest is not")
+    names.add_argument("--rejected", action="store_true", help="list every name that is not used (else the first 8)")
     names.set_defaults(command=_names)
 
 

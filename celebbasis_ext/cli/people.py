@@ -15,18 +15,24 @@ if TYPE_CHECKING:
     from celebbasis_ext.types import Saved
 
 
-def add_also(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--also", choices=("pt",), help="write the old .pt format too, for WebUIs up to 1.9")
+def add_files(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """The options that say where embeddings are written, and how."""
+    group = command.add_argument_group("files")
+    group.add_argument(
+        "--out", type=Path, default=Path("embeddings"), metavar="FOLDER",
+        help="where embeddings go (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument("--overwrite", action="store_true", help="replace existing embeddings of these names")
+    group.add_argument(
+        "--also", choices=("pt",), help="write the old .pt format beside it, for programs that read no other"
+    )
+    return group
 
 
 def add_output(command: argparse.ArgumentParser) -> None:
-    """The options of every command that writes embeddings."""
+    """The options of every command that writes embeddings without training."""
     add_checkpoint(command)
-    command.add_argument(
-        "--out", type=Path, default=Path("embeddings"), help="folder for the files (default: %(default)s)"
-    )
-    command.add_argument("--overwrite", action="store_true", help="replace existing embeddings of these names")
-    add_also(command)
+    add_files(command)
 
 
 def print_saved(workshop: Workshop, saved: Saved) -> None:

@@ -5,15 +5,25 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from celebbasis_ext.cli.command import add_command
 from celebbasis_ext.cli.host import open_host
 from celebbasis_ext.cli.people import add_output, print_saved
 from celebbasis_ext.errors import InvalidSettings
 
 
 def add(commands: Any) -> None:
-    sample = commands.add_parser("sample", help="write fictional people, as various as the celebrities")
-    sample.add_argument("--seed", type=int, default=0, help="which of them; the next ones follow (default: 0)")
-    sample.add_argument("--count", type=int, default=1, metavar="N", help="how many (default: 1)")
+    sample = add_command(
+        commands, "sample", "write fictional people, as various as the celebrities",
+        example="celebbasis sample --seed 7 --count 3",
+    )  # fmt: skip
+    sample.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="each number is a person; --count takes the next ones (default: 0)",
+    )
+    sample.add_argument("--count", type=int, default=1, metavar="N", help="how many people (default: 1)")
     sample.add_argument("--name", nargs="+", metavar="NAME", help="their trigger words (default: fiction-SEED-cb)")
     add_output(sample)
     sample.set_defaults(command=_sample)

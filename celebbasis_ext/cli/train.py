@@ -6,11 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from celebbasis_ext.cli.command import add_command
 from celebbasis_ext.cli.exit import INTERRUPTED
 from celebbasis_ext.cli.faces import numbering
 from celebbasis_ext.cli.faces_options import add_face_options, face_choice, faces_from
 from celebbasis_ext.cli.options import add_config, add_equipment, config_from, equipment_from
-from celebbasis_ext.cli.people import add_also
+from celebbasis_ext.cli.people import add_files
 from celebbasis_ext.cli.progress import run, show_prepared
 
 if TYPE_CHECKING:
@@ -19,32 +20,41 @@ if TYPE_CHECKING:
 
 
 def add(commands: Any) -> None:
-    train = commands.add_parser("train", help="learn people from one photo each")
-    train.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="one photo for each person")
-    train.add_argument("--name", nargs="+", required=True, metavar="NAME", help="their trigger words, such as anna-cb")
+    train = add_command(
+        commands, "train", "learn people from one photo each",
+        "PHOTO [PHOTO ...] --name NAME [NAME ...]", "celebbasis train anna.png ben.png --name anna-cb ben-cb",
+    )  # fmt: skip
+    train.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="any picture file, one for each person")
     train.add_argument(
-        "--out", type=Path, default=Path("embeddings"), help="folder for the files (default: %(default)s)"
+        "--name", nargs="+", required=True, metavar="NAME", help="their trigger words, in the order of the photos"
     )
-    train.add_argument(
-        "--face", type=face_choice, metavar="N", help='which face, from the left, or "largest", where there are several'
-    )
-    train.add_argument(
-        "--save-crop",
-        nargs="?",
-        const=True,
-        type=Path,
-        metavar="FOLDER",
-        help="write what is seen of each photo (to --out)",
-    )
-    train.add_argument("--describe", nargs="+", metavar="WORDS", help="what is in each photo beside the person")
-    train.add_argument("--overwrite", action="store_true", help="replace existing embeddings of these names")
-    add_also(train)
-    train.add_argument("--resume", action="store_true", help="go on with an interrupted run")
-    train.add_argument("--pictures", type=int, default=4, metavar="N", help="pictures to score at the end (default: 4)")
+    train.add_argument("--resume", action="store_true", help="go on with the interrupted run of these names")
+    _add_photo_options(train)
+    files = add_files(train)
+    files.add_argument(
+        "--pictures", type=int, default=4, metavar="N",
+        help="pictures of each person to draw and score at the end; the first is kept as preview (default: 4)",
+    )  # fmt: skip
     train.set_defaults(command=_train)
     add_equipment(train)
     add_face_options(train)
     add_config(train)
+
+
+def _add_photo_options(train: argparse.ArgumentParser) -> None:
+    group = train.add_argument_group("what is in the photos")
+    group.add_argument(
+        "--face", type=face_choice, metavar="N",
+        help='where a photo shows several faces: which, from the left from 1, or "largest"',
+    )  # fmt: skip
+    group.add_argument(
+        "--describe", nargs="+", metavar="WORDS",
+        help='all but the person, one text for each photo: "green wall, in a red shirt" (default: see --describer)',
+    )  # fmt: skip
+    group.add_argument(
+        "--save-crop", nargs="?", const=True, type=Path, metavar="FOLDER",
+        help="write two pictures of what the training sees of each photo (default: to --out)",
+    )  # fmt: skip
 
 
 def _train(options: argparse.Namespace) -> int:

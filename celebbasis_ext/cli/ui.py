@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from celebbasis_ext.cli.command import add_command
 from celebbasis_ext.cli.faces_options import add_face_options, faces_from
 from celebbasis_ext.cli.options import add_equipment, equipment_from
 from celebbasis_ext.errors import MissingPackage
@@ -18,9 +19,14 @@ PORT = 7871
 
 
 def add(commands: Any) -> None:
-    ui = commands.add_parser("ui", help="show the tab in a browser, and serve the API, on this computer only")
-    ui.add_argument("--port", type=int, default=PORT, help="default: %(default)s")
-    ui.add_argument("--out", type=Path, default=Path("embeddings"), help="folder for the files (default: %(default)s)")
+    ui = add_command(commands, "ui", "show the tab in a browser, on this computer only")
+    ui.add_argument(
+        "--port", type=int, default=PORT, metavar="N", help="where the page and the API answer (default: %(default)s)"
+    )
+    ui.add_argument(
+        "--out", type=Path, default=Path("embeddings"), metavar="FOLDER",
+        help="where embeddings go (default: %(default)s)",
+    )  # fmt: skip
     add_equipment(ui)
     add_face_options(ui)
     ui.set_defaults(command=_ui)

@@ -209,12 +209,15 @@ def leaks(cases: Sequence[Case], seen: Sequence[Seen]) -> dict[str, Floats]:
 
 
 def _leak(cases: Sequence[Case], seen: Sequence[Seen], index: int, field: str) -> float:
-    """(own - chance) / (1 - chance); chance comes from pictures of the other inserted people."""
+    """(own - chance) / (1 - chance); chance comes from pictures of the other inserted people.
+
+    NaN where the portrait has no such thing; 0 where all the others' pictures show it, so that no leak could be seen.
+    """
     value = getattr(cases[index].look, field)
     if value in ("none", False):
         return float("nan")
     chance = np.mean([s.shown(field, value) for j, s in enumerate(seen) if j != index]) if len(seen) > 1 else 0.0
-    return float((seen[index].shown(field, value) - chance) / max(1e-6, 1 - chance))
+    return float((seen[index].shown(field, value) - chance) / (1 - chance)) if chance < 1 else 0.0
 
 
 def _relative_norm(basis: CelebBasis, person: Inserted) -> float:

@@ -117,13 +117,13 @@ def _settings(lab: Lab) -> dict[str, Any]:
 
 
 def _print(report: Mapping[str, Any]) -> None:
-    print(f"\n{'':32}" + "".join(f"{name:>16}" for name in ("likeness", "obedience", "leak", "norm", "seconds")))
+    print(f"\n{'':32}" + "".join(f"{name:>18}" for name in ("likeness", "obedience", "leak", "norm", "seconds")))
     rows = {k: v for k, v in report.items() if isinstance(v, dict) and "likeness" in v} | report.get("others", {})
     for name, row in rows.items():
         cells = (
             f"{row[n]['mean']:.3f} ± {row[n]['se']:.3f}" for n in ("likeness", "obedience", "leak", "norm", "seconds")
         )
-        print(f"{name:32}" + "".join(f"{cell:>16}" for cell in cells))
+        print(f"{name:32}" + "".join(f"{cell:>18}" for cell in cells))
 
 
 def _write_page(lab: Lab, measured: Mapping[str, Measured], report: Mapping[str, Any], folder: Path) -> None:
