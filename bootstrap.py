@@ -64,6 +64,7 @@ def main(arguments: list[str]) -> int:
     if word == "test":
         return run_checks(rest)
     if word == "browser-test":
+        os.environ["CELEBBASIS_BROWSER"] = "1"
         return run("pytest", "tests/browser", *rest, folder=ROOT)
     return run("celebbasis_ext.cli", word, *rest)
 
