@@ -16,10 +16,10 @@ from celebbasis_ext.blend import mix, sample
 from celebbasis_ext.cli import main
 from celebbasis_ext.cli.mix import parent
 from celebbasis_ext.files.embedding import load_embedding, stored_coefficients, stored_fact
-from celebbasis_ext.jobs import Workshop, basis_of
+from celebbasis_ext.jobs import Workshop, add_scores, basis_of
 from celebbasis_ext.miniature.workshop import Assets
 from celebbasis_ext.tools import Parent, embeddings_named_in
-from celebbasis_ext.types import CelebBasis, Floats
+from celebbasis_ext.types import CelebBasis, Floats, Scores
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +174,15 @@ def test_inspect_tells_people_what_a_file_is(out: Path, basis: CelebBasis, capsy
     assert len(own) == len(names) == 2
     assert all(low < mean < high for low, mean, high in names)
     assert found["facts"]["mix"]["parents"][0] == {"who": celebrity, "weight": 0.9}
+
+
+def test_inspect_shows_only_scores_that_were_judged(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", "--name", "anna-cb", "--out", str(out)]) == 0
+    path = out / "anna-cb.safetensors"
+    add_scores(path, Scores(likeness=0.71, impostors=0.1, faces_found=1.0), None)
+    assert main(["inspect", str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert "likeness 0.71" in printed and "obedience" not in printed
 
 
 def test_inspect_needs_no_checkpoint_for_other_families(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -95,9 +95,12 @@ def _made(inspection: Inspection) -> Iterator[str]:
     if facts.get("moved"):
         yield from _entry("moved", f"{facts['moved']['of']} from {(facts['moved']['from'] or {}).get('name')}")
     if facts.get("scores"):
-        yield from _entry(
-            "scores", ", ".join(f"{key.replace('_', ' ')} {value:.2f}" for key, value in facts["scores"].items())
-        )
+        yield from _entry("scores", _scores(facts["scores"]))
+
+
+def _scores(scores: dict[str, float | None]) -> str:
+    """Those that somebody judged; obedience is known in the miniature only."""
+    return ", ".join(f"{key.replace('_', ' ')} {value:.2f}" for key, value in scores.items() if value is not None)
 
 
 def _settings(settings: dict[str, Any]) -> str:
