@@ -231,7 +231,6 @@ def _facts(workshop: Workshop, order: Order, subject: Subject, steps: int) -> di
         "description": list(subject.description),
         "describer": workshop.describer.name,
         "faces": workshop.faces.name,
-        "identity": [round(float(v), 5) for v in subject.identity],
     }
 
 

@@ -155,7 +155,7 @@ def test_a_person_has_facts_a_card_and_an_inspection(anna: Job, client: TestClie
     (listed,) = [person for person in client.get("people").json() if person["name"] == "anna-cb"]
     assert listed == client.get("people/anna-cb").json()
     assert listed["card"] and listed["facts"]["steps"] == 3 and listed["facts"]["settings"]["batch"] == 2
-    assert not {"identity", "coefficients"} & set(listed["facts"])
+    assert not {"radius", "coefficients"} & set(listed["facts"])
     card = client.get("people/anna-cb/card")
     assert card.headers["content-type"] == "image/png"
     assert card.content == (context.embeddings_dir / "anna-cb.preview.png").read_bytes()

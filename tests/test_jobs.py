@@ -133,6 +133,7 @@ def test_the_file_explains_itself(workshop: Workshop) -> None:
     assert json.loads(facts["settings"])["steps"] == 6
     assert json.loads(facts["description"]) == ["red background"]
     assert json.loads(facts["checkpoint"])["name"] == "tiny"
+    assert "identity" not in facts, "a vector that recognises somebody in other photos"
 
 
 def test_stopping_keeps_what_was_learned_and_resuming_gives_the_uninterrupted_result(workshop: Workshop) -> None:

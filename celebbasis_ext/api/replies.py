@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from celebbasis_ext.studio import SeenPhoto
     from celebbasis_ext.types import Face
 
-_NOT_SENT = {"coefficients", "identity", "radius"}
+_NOT_SENT = {"coefficients", "radius"}
 """Long, and of no use without the file."""
 
 
