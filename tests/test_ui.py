@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from celebbasis_ext.context import Context
 from celebbasis_ext.describe import GivenWords
 from celebbasis_ext.errors import CelebBasisError, InvalidName, InvalidSettings, NameTaken, NoFaceFound, UnreadableImage
 from celebbasis_ext.evaluate.sheets import save_png
@@ -18,13 +19,12 @@ from celebbasis_ext.files.embedding import save_embedding
 from celebbasis_ext.files.people import TrainedPerson, list_people
 from celebbasis_ext.job_queue import Job, Progress
 from celebbasis_ext.jobs import Order, Workshop
+from celebbasis_ext.studio import Studio
 from celebbasis_ext.training_job import Outcome, PreviewWish
 from celebbasis_ext.types import Embedding, Face, Saved, Scores, StepDone
 from celebbasis_ext.ui import markup
-from celebbasis_ext.ui.context import TabContext
 from celebbasis_ext.ui.loss_curve import WIDTH, loss_curve, running_mean
 from celebbasis_ext.ui.people_actions import PeopleActions
-from celebbasis_ext.ui.studio import Studio
 from tests.test_jobs import CONFIG, NAMES, PHOTO, OneFace
 from tests.test_training_job import DrawingHost
 
@@ -51,14 +51,14 @@ class Twins(OneFace):
 
 
 @pytest.fixture
-def context(tmp_path: Path) -> TabContext:
+def context(tmp_path: Path) -> Context:
     folder = tmp_path / "embeddings"
     workshop = Workshop(SpellingHost(folder), Twins(), GivenWords("red background"), NAMES)
-    return TabContext(lambda: workshop, folder)
+    return Context(lambda: workshop, folder)
 
 
 @pytest.fixture
-def studio(context: TabContext) -> Studio:
+def studio(context: Context) -> Studio:
     return Studio(context)
 
 
@@ -140,7 +140,7 @@ def test_resuming_gives_the_uninterrupted_result(studio: Studio, monkeypatch: py
     assert np.array_equal(one, other)
 
 
-def test_people_are_renamed_deleted_and_told_about(context: TabContext, studio: Studio) -> None:
+def test_people_are_renamed_deleted_and_told_about(context: Context, studio: Studio) -> None:
     trained(studio)
     actions = PeopleActions(context)
     (person,) = actions.everybody()
@@ -154,7 +154,7 @@ def test_people_are_renamed_deleted_and_told_about(context: TabContext, studio: 
     assert actions.everybody() == ()
 
 
-def test_mixing_and_making_up_write_people_with_pictures(context: TabContext, studio: Studio) -> None:
+def test_mixing_and_making_up_write_people_with_pictures(context: Context, studio: Studio) -> None:
     trained(studio)
     actions = PeopleActions(context)
     assert actions.mix([("anna-cb", 0.5), (NAMES[0], 0.5), ("", 0.3)], "mix-cb") == "mix-cb"
@@ -169,7 +169,7 @@ def test_mixing_and_making_up_write_people_with_pictures(context: TabContext, st
         actions.mix([("anna-cb", 1.0), ("Nobody Atall", 1.0)], "other-cb")
 
 
-def test_settings_are_known_for_interrupted_people_only(context: TabContext, studio: Studio) -> None:
+def test_settings_are_known_for_interrupted_people_only(context: Context, studio: Studio) -> None:
     trained(studio)
     actions = PeopleActions(context)
     with pytest.raises(InvalidSettings, match="finished"):
@@ -296,7 +296,7 @@ def test_the_running_mean_has_no_bias_at_the_start() -> None:
     assert running_mean([1.0, 2.0, 3.0, 4.0])[-1] == pytest.approx(np.average([1, 2, 3, 4], weights=weights))
 
 
-def test_cards_come_from_the_folder(context: TabContext, studio: Studio) -> None:
+def test_cards_come_from_the_folder(context: Context, studio: Studio) -> None:
     trained(studio)
     html = markup.cards(list_people(context.embeddings_dir), "anna-cb")
     (button,) = [a for tag, a in Balanced(html).tags if tag == "button"]

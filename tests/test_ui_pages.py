@@ -21,10 +21,10 @@ from tests.test_ui import SpellingHost, Twins
 
 gr = pytest.importorskip("gradio", reason="gradio is not installed (the extra ui)")
 
+from celebbasis_ext.context import Context  # noqa: E402
+from celebbasis_ext.studio import Studio  # noqa: E402
 from celebbasis_ext.ui.config_fields import FIELDS, config_from, explanations, values_of  # noqa: E402
-from celebbasis_ext.ui.context import TabContext  # noqa: E402
 from celebbasis_ext.ui.people_page import PeoplePage  # noqa: E402
-from celebbasis_ext.ui.studio import Studio  # noqa: E402
 from celebbasis_ext.ui.tab import build  # noqa: E402
 from celebbasis_ext.ui.train_page import MOST_PEOPLE, TrainPage  # noqa: E402
 
@@ -33,14 +33,14 @@ FAST = dataclasses.replace(TrainConfig(), steps=3, batch=2, views=2)
 
 
 @pytest.fixture
-def context(tmp_path: Path) -> TabContext:
+def context(tmp_path: Path) -> Context:
     folder = tmp_path / "embeddings"
     workshop = Workshop(SpellingHost(folder), Twins(), GivenWords("red background"), NAMES)
-    return TabContext(lambda: workshop, folder)
+    return Context(lambda: workshop, folder)
 
 
 @pytest.fixture
-def pages(context: TabContext) -> tuple[TrainPage, PeoplePage]:
+def pages(context: Context) -> tuple[TrainPage, PeoplePage]:
     with gr.Blocks(analytics_enabled=False):
         studio = Studio(context)
         train = TrainPage(studio)
@@ -58,11 +58,11 @@ def form(paths: list[Path], *people: tuple[Any, ...], consent: bool = True, conf
     return [[str(p) for p in paths], consent, "", 0, *values_of(config), *(entry for row in rows for entry in row)]
 
 
-def wait(context: TabContext) -> Any:
+def wait(context: Context) -> Any:
     return context.queue.wait(context.queue.jobs()[-1].id, PATIENCE)
 
 
-def test_the_tab_can_be_shown_inside_another_page(context: TabContext) -> None:
+def test_the_tab_can_be_shown_inside_another_page(context: Context) -> None:
     inner = build(context)
     with gr.Blocks(analytics_enabled=False) as outer, gr.Tab("Celeb Basis"):
         inner.render()
@@ -91,7 +91,7 @@ def test_settings_that_make_no_sense_are_named(name: str, value: Any) -> None:
         config_from(values)
 
 
-def test_an_order_from_the_form_is_trained(pages: Any, context: TabContext, photo: Path) -> None:
+def test_an_order_from_the_form_is_trained(pages: Any, context: Context, photo: Path) -> None:
     train, _ = pages
     message, shown, *_ = train._train(*form([photo], (None, "anna-cb", "green shirt")))
     assert message == "" and shown
@@ -112,7 +112,7 @@ def test_an_order_from_the_form_is_trained(pages: Any, context: TabContext, phot
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_is_ordered(
-    pages: Any, context: TabContext, photo: Path, change: dict[str, Any], said: str
+    pages: Any, context: Context, photo: Path, change: dict[str, Any], said: str
 ) -> None:
     train, _ = pages
     person = (None, change.pop("name", "anna-cb"), "")
@@ -121,7 +121,7 @@ def test_what_is_wrong_is_said_and_nothing_is_ordered(
     assert context.queue.jobs() == ()
 
 
-def test_what_has_not_changed_is_not_sent_again(pages: Any, context: TabContext, photo: Path) -> None:
+def test_what_has_not_changed_is_not_sent_again(pages: Any, context: Context, photo: Path) -> None:
     train, _ = pages
     _, shown, *_ = train._train(*form([photo], (None, "anna-cb", "")))
     wait(context)
@@ -131,7 +131,7 @@ def test_what_has_not_changed_is_not_sent_again(pages: Any, context: TabContext,
     assert "value" not in again[2]
 
 
-def test_stop_and_resume(pages: Any, context: TabContext, photo: Path) -> None:
+def test_stop_and_resume(pages: Any, context: Context, photo: Path) -> None:
     train, _ = pages
     config = dataclasses.replace(FAST, steps=400)
     entries = form([photo], (None, "anna-cb", ""), config=config)
@@ -173,7 +173,7 @@ def test_more_photos_than_rows_are_said(pages: Any, tmp_path: Path) -> None:
     assert len(kept) == MOST_PEOPLE and "Only the first" in message
 
 
-def test_people_are_listed_chosen_renamed_and_deleted(pages: Any, context: TabContext, photo: Path) -> None:
+def test_people_are_listed_chosen_renamed_and_deleted(pages: Any, context: Context, photo: Path) -> None:
     train, people = pages
     train._train(*form([photo], (None, "anna-cb", "")))
     wait(context)
@@ -189,7 +189,7 @@ def test_people_are_listed_chosen_renamed_and_deleted(pages: Any, context: TabCo
     assert people.refreshed()[1]["choices"] == []
 
 
-def test_mixing_and_making_up_from_the_page(pages: Any, context: TabContext) -> None:
+def test_mixing_and_making_up_from_the_page(pages: Any, context: Context) -> None:
     _, people = pages
     message, cards, *_ = people._make_up(3, "nobody-cb")
     assert "nobody-cb is there" in message and "nobody-cb" in cards
@@ -198,7 +198,7 @@ def test_mixing_and_making_up_from_the_page(pages: Any, context: TabContext) -> 
     assert "at least two" in people._mix("other-cb", "nobody-cb", 1)[0]
 
 
-def test_resume_on_the_people_page_fills_the_form(pages: Any, context: TabContext, photo: Path) -> None:
+def test_resume_on_the_people_page_fills_the_form(pages: Any, context: Context, photo: Path) -> None:
     train, people = pages
     train._train(*form([photo], (None, "anna-cb", "")))
     wait(context)

@@ -14,9 +14,9 @@ from celebbasis_ext.ui.gradio_versions import plain_html
 from celebbasis_ext.ui.people_actions import finished
 
 if TYPE_CHECKING:
+    from celebbasis_ext.context import Context
     from celebbasis_ext.job_queue import Report
     from celebbasis_ext.types import Image
-    from celebbasis_ext.ui.context import TabContext
 
 MOST_PICTURES = 8
 
@@ -24,7 +24,7 @@ MOST_PICTURES = 8
 class GenerateBox:
     """Lays itself out and connects itself; made inside a `gr.Blocks`."""
 
-    def __init__(self, context: TabContext) -> None:
+    def __init__(self, context: Context) -> None:
         self.context = context
         self.prompt = gr.Textbox(
             "a photo of a person",
@@ -49,7 +49,7 @@ class GenerateBox:
         return markup.gallery(pictures, prompt)
 
 
-def draw(context: TabContext, prompt: str, count: int, seed: int) -> list[Image]:
+def draw(context: Context, prompt: str, count: int, seed: int) -> list[Image]:
     """Pictures [h, w, 3] of a prompt, one for each seed from `seed` on; waits for its turn.
 
     Raises:

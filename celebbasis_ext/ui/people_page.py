@@ -8,11 +8,11 @@ from typing import Any
 import gradio as gr
 
 from celebbasis_ext.errors import CelebBasisError, InvalidSettings
+from celebbasis_ext.studio import Studio
 from celebbasis_ext.ui import markup
 from celebbasis_ext.ui.config_fields import values_of
 from celebbasis_ext.ui.gradio_versions import QUIET, plain_html
 from celebbasis_ext.ui.people_actions import PeopleActions
-from celebbasis_ext.ui.studio import Studio
 from celebbasis_ext.ui.train_page import TrainPage
 
 MOST_PARENTS = 4

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from celebbasis_ext.ui.context import TabContext
+from celebbasis_ext.context import Context
 from celebbasis_ext.ui.gradio_versions import launch_options, page, run_on_load
 from celebbasis_ext.ui.tab import fill, script
 
@@ -25,7 +25,7 @@ TITLE = "Celeb Basis"
 def standalone_context(
     open_workshop: Callable[[], Workshop], embeddings_dir: Path, draw_stranger: Callable[[int], Image] | None = None,
     missing_models: Callable[[], tuple[RemoteFile, ...]] = tuple,
-) -> TabContext:  # fmt: skip
+) -> Context:  # fmt: skip
     """A context whose checkpoint is loaded once, on first use, by whoever comes first."""
     lock = threading.Lock()
     opened = cache(open_workshop)
@@ -34,10 +34,10 @@ def standalone_context(
         with lock:
             return opened()
 
-    return TabContext(open_once, embeddings_dir, draw_stranger=draw_stranger, missing_models=missing_models)
+    return Context(open_once, embeddings_dir, draw_stranger=draw_stranger, missing_models=missing_models)
 
 
-def serve(context: TabContext, port: int, ready: Callable[[Any, str], None]) -> None:
+def serve(context: Context, port: int, ready: Callable[[Any, str], None]) -> None:
     """Shows the tab on 127.0.0.1 until the process is interrupted.
 
     Args:

@@ -7,18 +7,18 @@ from typing import Any
 
 import gradio as gr
 
+from celebbasis_ext.context import Context
+from celebbasis_ext.studio import Studio
 from celebbasis_ext.ui import markup
-from celebbasis_ext.ui.context import TabContext
 from celebbasis_ext.ui.generate_box import GenerateBox
 from celebbasis_ext.ui.gradio_versions import plain_html, run_on_load
 from celebbasis_ext.ui.people_page import PeoplePage
-from celebbasis_ext.ui.studio import Studio
 from celebbasis_ext.ui.train_page import TrainPage
 
 HERE = Path(__file__).parent
 
 
-def build(context: TabContext) -> Any:
+def build(context: Context) -> Any:
     """The tab, as a `gr.Blocks` that a host renders where it wants it."""
     with gr.Blocks(analytics_enabled=False) as blocks:
         fill(context)
@@ -26,7 +26,7 @@ def build(context: TabContext) -> Any:
     return blocks
 
 
-def fill(context: TabContext) -> None:
+def fill(context: Context) -> None:
     """Puts the tab's content into the `gr.Blocks` that is open."""
     studio = Studio(context)
     with gr.Column(elem_id="celebbasis_tab"):

@@ -15,12 +15,12 @@ from celebbasis_ext.errors import CelebBasisError, InvalidSettings
 from celebbasis_ext.job_queue import Job
 from celebbasis_ext.jobs import Order
 from celebbasis_ext.recipes import PRESETS
+from celebbasis_ext.studio import SeenPhoto, Studio
 from celebbasis_ext.training_job import PLAIN, Outcome, PreviewWish
 from celebbasis_ext.types import TrainConfig
 from celebbasis_ext.ui import markup
 from celebbasis_ext.ui.config_fields import config_components, config_from, values_of
 from celebbasis_ext.ui.gradio_versions import QUIET, plain_html, uploaded
-from celebbasis_ext.ui.studio import SeenPhoto, Studio
 
 MOST_PEOPLE = 4
 CONSENT = "This is me, or somebody who has agreed to be learned."

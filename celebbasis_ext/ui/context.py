@@ -1,5 +1,0 @@
-"""The tab's surroundings, which it shares with the API."""
-
-from celebbasis_ext.context import Context as TabContext
-
-__all__ = ["TabContext"]
