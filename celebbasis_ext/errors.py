@@ -64,6 +64,10 @@ class InvalidEmbedding(CelebBasisError):
     """The file is not an embedding that can be read, or does not fit."""
 
 
+class InvalidGallery(CelebBasisError):
+    """There is no gallery of that checkpoint, or it cannot be read."""
+
+
 class UnknownPerson(InvalidEmbedding):
     """Nobody of that name was learned here."""
 

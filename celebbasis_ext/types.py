@@ -100,6 +100,44 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Shot:
+    """A picture that the checkpoint drew for a name, less all but the face.
+
+    Attributes:
+        name: Whose picture was asked for.
+        prompt: What was asked for; {} stands for the name.
+        seed: Of the noise.
+        faces: How many were found, passers-by not counted.
+        crop: [112, 112, 3] the largest face, aligned; None where there is none.
+        identity: [I] its identity vector, of length 1; None where there is none.
+        quality: Of that face, in [0, 1], see `faces.quality.overall`; 0 where there is none.
+    """
+
+    name: str
+    prompt: str
+    seed: int
+    faces: int
+    crop: Image | None = field(repr=False, compare=False)
+    identity: Floats | None = field(repr=False, compare=False)
+    quality: float
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What a checkpoint draws for its celebrities.
+
+    Attributes:
+        shots: Name after name, in the order of the list; fewer than planned where the drawing was stopped.
+        fingerprint: Of the checkpoint, the names and their token embeddings, the face models, and how it was drawn.
+        faces: Which face models saw it; identity vectors of others cannot be compared with these.
+    """
+
+    shots: tuple[Shot, ...]
+    fingerprint: str
+    faces: str
+
+
+@dataclass(frozen=True)
 class PhotoWarning:
     """Something about a photo that will make the result worse.
 
@@ -271,3 +309,35 @@ class Saved:
 
 
 Event = Prepared | StepDone | Saved
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Some pictures of a gallery were drawn, looked at and stored.
+
+    Attributes:
+        shots: The new ones.
+        done: Pictures that are there, from earlier runs too.
+        total: Pictures planned.
+        seconds_left: Estimated.
+    """
+
+    shots: tuple[Shot, ...]
+    done: int
+    total: int
+    seconds_left: float = 0.0
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The drawing of a gallery ended.
+
+    Attributes:
+        gallery: All that is there.
+        folder: Where it is stored.
+        finished: Whether all planned pictures are there.
+    """
+
+    gallery: Gallery
+    folder: Path
+    finished: bool

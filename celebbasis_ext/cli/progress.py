@@ -31,14 +31,14 @@ def run(workshop: Workshop, order: Order, on_prepared: Callable[[Prepared], None
     from celebbasis_ext.jobs import train_people
 
     saved = None
-    with _Interrupt() as interrupt:
+    with Interrupt() as interrupt:
         for event in train_people(workshop, order, lambda: interrupt.pressed):
             if isinstance(event, Prepared):
                 on_prepared(event)
                 print_surprises(workshop, [subject.name for subject in event.subjects])
             elif isinstance(event, StepDone):
                 interrupt.patient = True
-                _show_progress(event)
+                show_bar(event.step, event.steps, f"loss {event.loss:.4f}", event.seconds_left)
             else:
                 saved = event
     assert saved is not None  # train_people always ends with Saved
@@ -47,25 +47,25 @@ def run(workshop: Workshop, order: Order, on_prepared: Callable[[Prepared], None
     return saved
 
 
-def _show_progress(done: StepDone) -> None:
+def show_bar(step: int, steps: int, said: str, seconds_left: float) -> None:
     """One line that is drawn over itself; a line every tenth of the way where the output is no terminal."""
     terminal = sys.stderr.isatty()
-    if not terminal and done.step % max(1, done.steps // 10):
+    if not terminal and step % max(1, steps // 10):
         return
-    filled = round(30 * done.step / done.steps)
+    filled = round(30 * step / steps)
     bar = "#" * filled + "-" * (30 - filled)
-    end = "\n" if not terminal or done.step == done.steps else ""
-    text = f"[{bar}] {done.step}/{done.steps}  loss {done.loss:.4f}  {done.seconds_left:4.0f} s left"
+    end = "\n" if not terminal or step == steps else ""
+    text = f"[{bar}] {step}/{steps}  {said}  {seconds_left:4.0f} s left"
     print(("\r" if terminal else "") + text, end=end, file=sys.stderr, flush=True)
 
 
-class _Interrupt:
+class Interrupt:
     """Ctrl-C while it is entered: at once, or where it is `patient` the first time only noted in `pressed`."""
 
     def __init__(self) -> None:
         self.patient = self.pressed = False
 
-    def __enter__(self) -> _Interrupt:
+    def __enter__(self) -> Interrupt:
         self._before = signal.signal(signal.SIGINT, self._note)
         return self
 
