@@ -44,7 +44,7 @@ def _gallery(options: argparse.Namespace) -> int:
     gathered = _gathered(workshop, options)
     shots = gathered.gallery.shots
     alone = sum(shot.faces == 1 for shot in shots)
-    print(f"{len(shots)} pictures, {alone} of them with exactly one face: {gathered.folder}")
+    print(f"{len(shots)} pictures, {alone} of them with exactly one face: gallery {gathered.gallery.fingerprint}")
     sheet = gallery_sheet(gathered.gallery)
     if sheet is not None:
         write_picture(sheet, options.out)

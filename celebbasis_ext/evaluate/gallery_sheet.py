@@ -41,8 +41,9 @@ def names_sheet(
     high = math.ceil(len(rows) / COLUMNS)
     most = max(len(row.images) for row in rows)
     parts = [rows[at : at + high] for at in range(0, len(rows), high)]
-    columns = [contact_sheet(part, [""] * most, title if i == 0 else " ", cell=_CELL) for i, part in enumerate(parts)]
-    return _side_by_side(columns)
+    columns = [contact_sheet(part, [""] * most, cell=_CELL) for part in parts]
+    titled = contact_sheet(parts[0], [""] * most, title, cell=_CELL)
+    return _side_by_side([titled, *columns[1:]], len(titled) - len(columns[0]))
 
 
 def shots_by_name(gallery: Gallery) -> Mapping[str, list[Shot]]:
@@ -57,12 +58,13 @@ def _faces(shots: Sequence[Shot]) -> tuple[Image | None, ...]:
     return tuple(shot.crop for shot in shots)
 
 
-def _side_by_side(sheets: Sequence[Image]) -> Image:
-    """Sheets of any height as one, on white, their upper edges level."""
-    height, width = max(len(sheet) for sheet in sheets), sum(sheet.shape[1] for sheet in sheets)
+def _side_by_side(sheets: Sequence[Image], title: int) -> Image:
+    """Sheets as one, on white; all but the first begin below its title, so many pixels high."""
+    height, width = max(len(sheet) for sheet in sheets) + title, sum(sheet.shape[1] for sheet in sheets)
     canvas = np.full((height, width, 3), PAPER, np.uint8)
     left = 0
     for sheet in sheets:
-        canvas[: len(sheet), left : left + sheet.shape[1]] = sheet
+        top = title if left else 0
+        canvas[top : top + len(sheet), left : left + sheet.shape[1]] = sheet
         left += sheet.shape[1]
-    return canvas
+    return canvas[: len(sheets[0])]

@@ -4,7 +4,7 @@
                             shots-<digest>.safetensors   identities [f, I], crops (a PNG strip), and who they are
 
 A shard is whole or not there, and is named by what is in it: whoever is killed loses what was not yet written, and two
-who draw the same gallery write the same files. A damaged shard is removed, so that its pictures are drawn again.
+who draw the same gallery do not disturb each other. A damaged shard is removed, so that its pictures are drawn again.
 """
 
 from __future__ import annotations
