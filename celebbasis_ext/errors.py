@@ -64,6 +64,10 @@ class InvalidEmbedding(CelebBasisError):
     """The file is not an embedding that can be read, or does not fit."""
 
 
+class InvalidLora(CelebBasisError):
+    """The file is not a LoRA that can be read, or does not fit."""
+
+
 class UnknownPerson(InvalidEmbedding):
     """Nobody of that name was learned here."""
 
