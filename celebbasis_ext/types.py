@@ -338,4 +338,20 @@ class Saved:
     finished: bool
 
 
+@dataclass(frozen=True)
+class LoraSaved:
+    """LoRA files are written.
+
+    Attributes:
+        loras: Of the people, in their order, as they stand in the files.
+        paths: Their files.
+        finished: Whether everybody has one.
+    """
+
+    loras: tuple[Lora, ...]
+    paths: tuple[Path, ...]
+    finished: bool
+
+
 Event = Prepared | StepDone | Saved
+LoraEvent = LoraStepDone | LoraSaved

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute_in_backward
 
 from celebbasis_ext.errors import CheckpointChanged, UnsupportedCheckpoint
+from celebbasis_ext.files.lora import lora_folder
 from celebbasis_ext.files.lora_names import lora_name
 from celebbasis_ext.hosts.half_gradients import HalfGradients
 from celebbasis_ext.types import Checkpoint, Embedding, Floats, Image
@@ -201,6 +202,8 @@ class A1111Host:
         self.loaded = loaded
         self.checkpoint = _checkpoint(loaded)
         self.embeddings_dir = Path(shared.cmd_opts.embeddings_dir)
+        # An option of the Lora extension, which is part of the WebUI but can be switched off.
+        self.lora_dir = Path(getattr(shared.cmd_opts, "lora_dir", lora_folder(self.embeddings_dir)))
 
     @classmethod
     def open(cls) -> A1111Host:

@@ -54,6 +54,11 @@ class Host(Protocol):
         """Where embedding files belong."""
         ...
 
+    @property
+    def lora_dir(self) -> Path:
+        """Where LoRA files belong."""
+        ...
+
     def token_tables(self) -> Mapping[str, Floats]:
         """{encoder: [vocabulary, D]} float32; rows of zeros are tokens that the text encoder never met."""
         ...

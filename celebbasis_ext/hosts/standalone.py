@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from celebbasis_ext.errors import UnsupportedCheckpoint
 from celebbasis_ext.files.checkpoint import CheckpointFile, recognise
 from celebbasis_ext.files.checksum import cached_sha256
+from celebbasis_ext.files.lora import lora_folder
 from celebbasis_ext.files.lora_names import lora_name
 from celebbasis_ext.hosts.half_gradients import HalfGradients
 from celebbasis_ext.hosts.standalone_load import (
@@ -148,6 +149,10 @@ class StandaloneHost:
         name, sha256 = (path.name, "") if path.is_dir() else (path.stem, cached_sha256(path))
         checkpoint = Checkpoint(name, sha256, file.family, prediction, resolution)
         return cls(checkpoint, pipeline, texts, embeddings_dir, placement.low_memory)
+
+    @property
+    def lora_dir(self) -> Path:
+        return lora_folder(self.embeddings_dir)
 
     @property
     def where(self) -> str:
