@@ -107,12 +107,11 @@ class LoraTraining:
         config, total = self.config, len(self.denoiser.alphas_cumprod)
         generator = torch.Generator().manual_seed(self.photo.seed * 1_000_003 + self.step)
         rng = np.random.default_rng((self.photo.seed, self.step, 1))
-        parts = [pick_views(self.views, count, generator) for count in (config.batch, config.kept)]
-        x_0, head = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+        x_0, head = pick_views(self.views, config.batch + config.kept, generator)
         names = [self.subject.name] * config.batch + [str(n) for n in rng.choice(self.others, config.kept)]
         prompts = [training_prompt(rng, name, self.subject.description, self.photo) for name in names]
         noise = torch.randn(x_0.shape, generator=generator).to(x_0)
-        spread = [spread_timesteps(count, total, generator) for count in (config.batch, config.kept) if count]
+        spread = [spread_timesteps(count, total, generator) for count in (config.batch, config.kept)]
         timesteps = torch.cat(spread).to(x_0.device)
         alpha_bar = self.denoiser.alphas_cumprod[timesteps]
         target = training_target(self.denoiser.prediction_type, x_0, noise, alpha_bar)
