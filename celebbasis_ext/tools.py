@@ -25,7 +25,6 @@ from celebbasis_ext.files.folders import cache_dir
 from celebbasis_ext.files.picture import next_number, save_picture
 from celebbasis_ext.inspection import Inspection, compare, inspect_file
 from celebbasis_ext.jobs import Workshop, basis_of, usable_names
-from celebbasis_ext.lora import applied
 from celebbasis_ext.person import check_new_name, coefficients_in, save_person
 from celebbasis_ext.types import CelebBasis, Embedding, Floats, Image, Lora, Saved
 
@@ -283,6 +282,8 @@ def draw(
         InvalidEmbedding, InvalidLora: If one does not fit the checkpoint.
         InvalidSettings, CannotWrite: See there.
     """
+    from celebbasis_ext.lora import applied
+
     if not seeds or steps < 1:
         raise InvalidSettings(
             f"Expected at least one picture and one step, got {len(seeds)} and {steps}.", "Raise --count or --steps."

@@ -30,7 +30,7 @@ SHARED_ACTIONS = {"context", "people_actions", "studio", "training_job"}
 ROOMS = (
     DOORS
     | SHARED_ACTIONS
-    | {"types", "errors", "faces", "files", "hosts", "jobs", "tools", "evaluate", "miniature", "data"}
+    | {"types", "errors", "faces", "files", "hosts", "jobs", "lora_job", "tools", "evaluate", "miniature", "data"}
     | {"workshops", "webui"}
 )
 BASE = {"types", "errors"}
@@ -228,8 +228,20 @@ def test_tools_stand_beside_jobs() -> None:
     )
 
 
+def test_the_lora_follows_the_job_that_saves_the_words() -> None:
+    allowed = ENGINE | BASE | {"faces", "files", "jobs"}
+    forbid(
+        "lora_job may import the engine, faces, files and jobs:",
+        lambda i: i.own and i.source == "lora_job" and i.what != "hosts.base" and i.target not in allowed,
+    )
+    forbid(
+        "lora_job is for the doors, the shared actions and the lab:",
+        lambda i: i.own and i.target == "lora_job" and i.source not in DOORS | SHARED_ACTIONS | {"evaluate"},
+    )
+
+
 def test_shared_actions_stand_between_jobs_and_doors() -> None:
-    allowed = ENGINE | BASE | SHARED_ACTIONS | {"faces", "files", "jobs", "tools", "evaluate"}
+    allowed = ENGINE | BASE | SHARED_ACTIONS | {"faces", "files", "jobs", "lora_job", "tools", "evaluate"}
     forbid(
         "The shared actions may import what lies below them, and no host:",
         lambda i: i.own and i.source in SHARED_ACTIONS and i.target not in allowed,
@@ -254,9 +266,9 @@ def test_what_the_tab_does_knows_no_gradio() -> None:
 
 
 def test_only_doors_and_tools_import_jobs() -> None:
-    allowed = DOORS | SHARED_ACTIONS | {"jobs", "tools", "workshops", "webui", "evaluate", "miniature"}
+    allowed = DOORS | SHARED_ACTIONS | {"jobs", "lora_job", "tools", "workshops", "webui", "evaluate", "miniature"}
     forbid(
-        "jobs is imported only by ui, api, cli, the shared actions, tools, workshops, webui, evaluate and miniature:",
+        "jobs is imported by what stands above it, and by the job that follows it:",
         lambda i: i.own and i.target == "jobs" and i.source not in allowed,
     )
 
