@@ -203,8 +203,6 @@ def learns_a_lora(workshop: Workshop) -> None:
     config = LoraConfig(steps=2, batch=2, kept=1)
     *_, saved = learn_people(workshop, Order((PORTRAIT,), ("zz-cb",), CONFIG, overwrite=True, lora=config))
     assert isinstance(saved, LoraSaved) and saved.finished
-    with applied(workshop.host.cross_attention(), [(saved.loras[0], 1.0)]):
-        assert not same(pictures(workshop), workshop.host.generate(PROMPTS, [3, 4], steps=3))
     saved.paths[0].unlink()
 
 
