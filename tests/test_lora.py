@@ -22,7 +22,7 @@ from celebbasis_ext.files.lora import load_lora, lora_folder, pack_metadata, sav
 from celebbasis_ext.jobs import Order, Workshop, basis_of, prepare
 from celebbasis_ext.lora import LowRankLayers, applied, check_fit
 from celebbasis_ext.lora_job import learn_people
-from celebbasis_ext.lora_training import LoraTraining
+from celebbasis_ext.lora_training import Known, LoraTraining
 from celebbasis_ext.miniature.drawing import Look, draw
 from celebbasis_ext.miniature.people import strangers
 from celebbasis_ext.types import (
@@ -201,14 +201,14 @@ def trained(workshop: Workshop, config: LoraConfig) -> LoraTraining:
     own = {encoder: rows[0] for encoder, rows in vectors.items()}
     linears = workshop.host.cross_attention()
     with workshop.host.training() as denoiser:
-        training = LoraTraining(denoiser, linears, subject, own, basis.names, FAST, config)
+        training = LoraTraining(denoiser, linears, [Known(subject, own)], basis.names, FAST, config)
         training.losses = [done.loss for done in training]  # type: ignore[attr-defined]
     return training
 
 
 def test_a_lora_learns_and_the_same_seed_learns_the_same(miniature: Workshop) -> None:
     first, second = trained(miniature, LORA), trained(miniature, LORA)
-    layers, again = first.stored().layers, second.stored().layers
+    layers, again = first.stored("zz-cb").layers, second.stored("zz-cb").layers
     assert len(layers) == len(miniature.host.cross_attention()) > 0
     assert all(np.abs(layer.up).max() > 0 for layer in layers.values())
     assert all(np.array_equal(layers[name].up, again[name].up) for name in layers)

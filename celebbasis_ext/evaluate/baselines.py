@@ -65,17 +65,18 @@ def paper(denoiser: Denoiser, basis: CelebBasis, host: Host, subject: Subject, s
 
 def with_lora(denoiser: Denoiser, basis: CelebBasis, host: Host, subject: Subject, seed: int) -> Iterator[Inserted]:
     """The default recipe, alone and with the person's LoRA on top."""
-    from celebbasis_ext.lora_training import LoraTraining
+    from celebbasis_ext.lora_training import Known, LoraTraining
 
     recipe = dataclasses.replace(RECIPES["default"], seed=seed)
     (alone,) = _stops(denoiser, basis, subject, recipe, {recipe.steps: "celeb_basis"})
     yield alone
     started = time.perf_counter()
-    training = LoraTraining(denoiser, host.cross_attention(), subject, alone.vectors, basis.names, recipe, LoraConfig())
+    people = [Known(subject, alone.vectors)]
+    training = LoraTraining(denoiser, host.cross_attention(), people, basis.names, recipe, LoraConfig())
     for _ in training:
         pass
     seconds = alone.seconds + time.perf_counter() - started
-    yield Inserted("celeb_basis with LoRA", alone.vectors, seconds, training.stored())
+    yield Inserted("celeb_basis with LoRA", alone.vectors, seconds, training.stored(subject.name))
 
 
 def textual_inversion(
