@@ -68,6 +68,10 @@ class InvalidGallery(CelebBasisError):
     """There is no gallery of that checkpoint, or it cannot be read."""
 
 
+class InvalidLora(CelebBasisError):
+    """The file is not a LoRA that can be read, or does not fit."""
+
+
 class UnknownPerson(InvalidEmbedding):
     """Nobody of that name was learned here."""
 

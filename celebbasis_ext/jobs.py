@@ -35,6 +35,7 @@ from celebbasis_ext.types import (
     FaceChoice,
     Floats,
     Image,
+    LoraConfig,
     Prepared,
     Saved,
     Scores,
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from celebbasis_ext.hosts.base import Host
 
 RESUME_SUFFIX = ".resume"
-_LESS_MEMORY = "Close other programs, or train with a smaller batch or a lower resolution."
+LESS_MEMORY = "Close other programs, or train with a smaller batch or a lower resolution."
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class Order:
         resume: Go on with an interrupted run of these names.
         also_pt: Write the old format of embeddings beside the new one.
         faces: As `face`, one for each photo; used in its place where given.
+        lora: Learn a LoRA for each person too, and how; see `lora_job.learn_people`.
     """
 
     photos: tuple[Image, ...]
@@ -93,6 +95,7 @@ class Order:
     resume: bool = False
     also_pt: bool = False
     faces: tuple[FaceChoice, ...] = ()
+    lora: LoraConfig | None = None
 
     @property
     def chosen_faces(self) -> tuple[FaceChoice, ...]:
@@ -190,7 +193,7 @@ def train_people(workshop: Workshop, order: Order, stop: Callable[[], bool] = la
     resume_path = _resume_path(workshop, order)
     state = _read_state(resume_path, order, basis) if order.resume else None
     yield Prepared(subjects)
-    with out_of_memory_explained(_LESS_MEMORY), workshop.host.training() as denoiser:
+    with out_of_memory_explained(LESS_MEMORY), workshop.host.training() as denoiser:
         training = Training(denoiser, basis, subjects, order.config, state)
         try:
             for done in training:

@@ -1,8 +1,14 @@
-"""The diffusion process: noising, and what the UNet is asked to predict (Ho et al. 2020; Salimans & Ho 2022)."""
+"""The diffusion process: noising, and what the UNet is asked to predict (Ho et al. 2020; Salimans & Ho 2022).
+
+And the course of a training through it: which timesteps, and how fast.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
+
+import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,3 +28,14 @@ def training_target(prediction_type: PredictionType, x_0: Tensor, noise: Tensor,
         return noise
     a = alpha_bar.view(-1, *[1] * (x_0.ndim - 1))
     return a.sqrt() * noise - (1 - a).sqrt() * x_0
+
+
+def spread_timesteps(count: int, total: int, generator: torch.Generator) -> Tensor:
+    """[count] uniform, one from each of `count` equal slices, in random order: less noise in the gradient."""
+    slices = torch.randperm(count, generator=generator)
+    return ((slices + torch.rand(count, generator=generator)) / count * total).long().clamp(max=total - 1)
+
+
+def cosine(progress: float) -> float:
+    """A learning rate's course, from 1 down to 0.1."""
+    return 0.1 + 0.9 * (0.5 + 0.5 * math.cos(math.pi * progress))

@@ -26,7 +26,7 @@ from celebbasis_ext.files.picture import next_number, save_picture
 from celebbasis_ext.inspection import Inspection, compare, inspect_file
 from celebbasis_ext.jobs import Workshop, basis_of, usable_names
 from celebbasis_ext.person import check_new_name, coefficients_in, save_person
-from celebbasis_ext.types import CelebBasis, Embedding, Floats, Image, Saved
+from celebbasis_ext.types import CelebBasis, Embedding, Floats, Image, Lora, Saved
 
 if TYPE_CHECKING:
     from celebbasis_ext.hosts.base import Host
@@ -261,7 +261,7 @@ def inspect(workshop: Workshop | None, embedding: Embedding) -> Inspection:
 
 def draw(
     workshop: Workshop, prompt: str, embeddings: Sequence[Embedding], seeds: Sequence[int], out: Path, steps: int = 20,
-    show: Callable[[Path], None] = lambda path: None,
+    show: Callable[[Path], None] = lambda path: None, loras: Sequence[tuple[Lora, float]] = (),
 ) -> tuple[tuple[Image, ...], tuple[Path, ...]]:  # fmt: skip
     """Draws a prompt once for each seed, and keeps each picture with prompt, seed and people in its header.
 
@@ -273,14 +273,17 @@ def draw(
         out: Folder for the PNG files.
         steps: Of the sampler.
         show: Is told of each file as soon as it is there.
+        loras: To draw with, each with a weight.
 
     Returns:
         The pictures, and their files.
 
     Raises:
-        InvalidEmbedding: If one does not fit the checkpoint.
+        InvalidEmbedding, InvalidLora: If one does not fit the checkpoint.
         InvalidSettings, CannotWrite: See there.
     """
+    from celebbasis_ext.lora import applied
+
     if not seeds or steps < 1:
         raise InvalidSettings(
             f"Expected at least one picture and one step, got {len(seeds)} and {steps}.", "Raise --count or --steps."
@@ -289,9 +292,11 @@ def draw(
     for embedding in embeddings:
         check_width(embedding, widths)
     pictures, paths, number = [], [], next_number(out)
+    in_webui = " ".join([prompt, *(f"<lora:{lora.name}:{weight:g}>" for lora, weight in loras)])
     for i, seed in enumerate(seeds):
-        (picture,) = workshop.host.generate([prompt], [seed], embeddings, steps)
-        text = _parameters(workshop.host, prompt, seed, steps, picture, embeddings)
+        with applied(workshop.host.cross_attention() if loras else {}, loras):
+            (picture,) = workshop.host.generate([prompt], [seed], embeddings, steps)
+        text = _parameters(workshop.host, in_webui, seed, steps, picture, embeddings)
         paths.append(save_picture(picture, out / f"{number + i:05d}-{seed}.png", {"parameters": text}))
         pictures.append(picture)
         show(paths[-1])

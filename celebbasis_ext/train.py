@@ -18,7 +18,7 @@ from celebbasis_ext.dataset import encode_views, pick_views
 from celebbasis_ext.errors import TrainingDiverged
 from celebbasis_ext.optimiser import WholeMatrixAdam
 from celebbasis_ext.prompts import training_prompt
-from celebbasis_ext.schedule import add_noise, training_target
+from celebbasis_ext.schedule import add_noise, cosine, spread_timesteps, training_target
 from celebbasis_ext.types import CelebBasis, Floats, StepDone, Subject, TrainConfig
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Training:
 
     def _update(self) -> float:
         for group in self.optimiser.param_groups:
-            factor = _cosine(self.step / self.config.steps) if self.config.decay else 1.0
+            factor = cosine(self.step / self.config.steps) if self.config.decay else 1.0
             group["lr"] = self.config.learning_rate * factor
         loss = self._loss()
         value = loss.item()
@@ -102,7 +102,7 @@ class Training:
             for _ in range(self.config.batch)
         ]
         noise = torch.randn(x_0.shape, generator=generator).to(x_0)
-        timesteps = _spread_timesteps(len(x_0), len(self.denoiser.alphas_cumprod), generator).to(x_0.device)
+        timesteps = spread_timesteps(len(x_0), len(self.denoiser.alphas_cumprod), generator).to(x_0.device)
         alpha_bar = self.denoiser.alphas_cumprod[timesteps]
         conditioning = self.denoiser.encode_prompt(prompts, self._word_vectors())
         predicted = self.denoiser.predict(add_noise(x_0, noise, alpha_bar), timesteps, conditioning)
@@ -136,14 +136,3 @@ def _optimiser(coefficients: Coefficients, config: TrainConfig) -> torch.optim.O
     """A mapper has far too many weights for a whole matrix."""
     whole = config.optimiser == "matrix" and config.learn == "coefficients"
     return (WholeMatrixAdam if whole else torch.optim.Adam)(coefficients.parameters(), lr=config.learning_rate)
-
-
-def _spread_timesteps(count: int, total: int, generator: torch.Generator) -> Tensor:
-    """[count] uniform, one from each of `count` equal slices, in random order: less noise in the gradient."""
-    slices = torch.randperm(count, generator=generator)
-    return ((slices + torch.rand(count, generator=generator)) / count * total).long().clamp(max=total - 1)
-
-
-def _cosine(progress: float) -> float:
-    """From 1 down to 0.1."""
-    return 0.1 + 0.9 * (0.5 + 0.5 * math.cos(math.pi * progress))

@@ -230,6 +230,57 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class LowRank:
+    """What is added to a linear layer: W x becomes W x + up @ down @ x (arXiv 2106.09685).
+
+    Attributes:
+        down: [r, in].
+        up: [out, r], scaled already.
+    """
+
+    down: Floats
+    up: Floats
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank layers for a checkpoint's cross-attention.
+
+    Attributes:
+        name: The file's stem, which hosts use: <lora:anna-cb:1>.
+        layers: {kohya's name of a linear layer: what is added to it}.
+        metadata: Text for the file's header, see `files/lora.py`.
+    """
+
+    name: str
+    layers: Mapping[str, LowRank]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """How a person's LoRA is learned, after the coefficients. Defaults are what the lab found best.
+
+    Attributes:
+        steps: Optimiser steps.
+        batch: Noisy views of the photo per step.
+        kept: Noisy pictures per step that are to stay what they are, because the trigger word is absent.
+        rank: Of the layers.
+        learning_rate: Adam's.
+        background_weight: Weight of what is to stay what it is outside the head, beside 1 for the head itself.
+        keep_weight: Weight of what is to stay what it is without the trigger word.
+    """
+
+    steps: int = 60
+    batch: int = 4
+    kept: int = 2
+    rank: int = 4
+    learning_rate: float = 1e-3
+    background_weight: float = 1.0
+    keep_weight: float = 1.0
+
+
+@dataclass(frozen=True)
 class StepDone:
     """A training step is done.
 
@@ -245,6 +296,23 @@ class StepDone:
     steps: int
     loss: float
     coefficients: Floats = field(repr=False)
+    seconds_left: float = 0.0
+
+
+@dataclass(frozen=True)
+class LoraStepDone:
+    """A step of a person's LoRA is done.
+
+    Attributes:
+        step: Steps done so far, from 1.
+        steps: Steps planned.
+        loss: Of this step.
+        seconds_left: Estimated, for this person.
+    """
+
+    step: int
+    steps: int
+    loss: float
     seconds_left: float = 0.0
 
 
@@ -308,7 +376,23 @@ class Saved:
     finished: bool
 
 
+@dataclass(frozen=True)
+class LoraSaved:
+    """LoRA files are written.
+
+    Attributes:
+        loras: Of the people, in their order, as they stand in the files.
+        paths: Their files.
+        finished: Whether everybody has one.
+    """
+
+    loras: tuple[Lora, ...]
+    paths: tuple[Path, ...]
+    finished: bool
+
+
 Event = Prepared | StepDone | Saved
+LoraEvent = LoraStepDone | LoraSaved
 
 
 @dataclass(frozen=True)

@@ -105,10 +105,11 @@ def _weights(name: str, tensor: Tensor) -> Tensor:
 
 
 def tiny_folder(
-    family: str, folder: Path, prediction_type: str = "epsilon", dtype: torch.dtype = torch.float32
+    family: str, folder: Path, prediction_type: str = "epsilon", dtype: torch.dtype = torch.float32, blocks: int = 1
 ) -> Path:
-    """A tiny checkpoint in diffusers' layout."""
+    """A tiny checkpoint in diffusers' layout; public ones have two residual blocks on each level."""
     tiny_configs(family, folder, prediction_type)
+    _change(folder / "unet" / "config.json", {"layers_per_block": blocks})
     for name, part in tiny_models(folder).items():
         part.to(dtype).save_pretrained(str(folder / name), safe_serialization=True)
     return folder

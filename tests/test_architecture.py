@@ -30,7 +30,20 @@ SHARED_ACTIONS = {"context", "gallery_job", "people_actions", "studio", "trainin
 ROOMS = (
     DOORS
     | SHARED_ACTIONS
-    | {"types", "errors", "faces", "files", "hosts", "jobs", "gallery", "tools", "evaluate", "miniature", "data"}
+    | {
+        "types",
+        "errors",
+        "faces",
+        "files",
+        "hosts",
+        "jobs",
+        "gallery",
+        "lora_job",
+        "tools",
+        "evaluate",
+        "miniature",
+        "data",
+    }
     | {"workshops", "webui"}
 )
 BASE = {"types", "errors"}
@@ -241,8 +254,20 @@ def test_the_gallery_stands_beside_jobs() -> None:
     )
 
 
+def test_the_lora_follows_the_job_that_saves_the_words() -> None:
+    allowed = ENGINE | BASE | {"faces", "files", "jobs"}
+    forbid(
+        "lora_job may import the engine, faces, files and jobs:",
+        lambda i: i.own and i.source == "lora_job" and i.what != "hosts.base" and i.target not in allowed,
+    )
+    forbid(
+        "lora_job is for the doors, the shared actions and the lab:",
+        lambda i: i.own and i.target == "lora_job" and i.source not in DOORS | SHARED_ACTIONS | {"evaluate"},
+    )
+
+
 def test_shared_actions_stand_between_jobs_and_doors() -> None:
-    allowed = ENGINE | BASE | SHARED_ACTIONS | {"faces", "files", "jobs", "gallery", "tools", "evaluate"}
+    allowed = ENGINE | BASE | SHARED_ACTIONS | {"faces", "files", "jobs", "gallery", "lora_job", "tools", "evaluate"}
     forbid(
         "The shared actions may import what lies below them, and no host:",
         lambda i: i.own and i.source in SHARED_ACTIONS and i.target not in allowed,
@@ -267,9 +292,10 @@ def test_what_the_tab_does_knows_no_gradio() -> None:
 
 
 def test_only_doors_and_tools_import_jobs() -> None:
-    allowed = DOORS | SHARED_ACTIONS | {"jobs", "gallery", "tools", "workshops", "webui", "evaluate", "miniature"}
+    allowed = DOORS | SHARED_ACTIONS | {"jobs", "gallery", "lora_job", "tools", "workshops", "webui"}
+    allowed |= {"evaluate", "miniature"}
     forbid(
-        "jobs is for ui, api, cli, the shared actions, gallery, tools, workshops, webui, evaluate and miniature:",
+        "jobs is imported by what stands above it, and by the jobs that follow it:",
         lambda i: i.own and i.target == "jobs" and i.source not in allowed,
     )
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from celebbasis_ext.cli.command import add_command
 from celebbasis_ext.cli.host import add_checkpoint, open_host
+from celebbasis_ext.cli.lora import read_loras, weighed
 from celebbasis_ext.errors import InvalidSettings
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ def _add_people(generate: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--embedding", nargs="+", type=Path, default=[], metavar="FILE", help="embeddings that lie elsewhere"
     )
+    group.add_argument(
+        "--lora", nargs="+", type=weighed, default=[], metavar="FILE[:WEIGHT]",
+        help="LoRAs on the cross-attention to draw with, such as those of `train --lora` (weight: 1)",
+    )  # fmt: skip
     add_checkpoint(group)
 
 
@@ -66,7 +71,9 @@ def _generate(options: argparse.Namespace) -> int:
     workshop = open_host(options.checkpoint, options.embeddings)
     seeds = range(options.seed, options.seed + options.count)
     sheet = options.out / f"{next_number(options.out):05d}-sheet.png"
-    pictures, _ = draw(workshop, options.prompt, people, seeds, options.out, options.steps, print)
+    pictures, _ = draw(
+        workshop, options.prompt, people, seeds, options.out, options.steps, print, read_loras(options.lora)
+    )
     if len(pictures) > 1:
         save_png(_sheet(options.prompt, seeds, pictures), sheet)
         print(sheet)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from celebbasis_ext.cli.people import print_surprises
-from celebbasis_ext.types import Prepared, Saved, StepDone
+from celebbasis_ext.types import LoraSaved, LoraStepDone, Prepared, Saved, StepDone
 
 if TYPE_CHECKING:
     from celebbasis_ext.jobs import Order, Workshop
@@ -22,29 +22,44 @@ def show_prepared(prepared: Prepared) -> None:
             print(f"{subject.name}: warning: {warning.sentence}", file=sys.stderr)
 
 
-def run(workshop: Workshop, order: Order, on_prepared: Callable[[Prepared], None] = show_prepared) -> Saved:
-    """Runs an order with a progress bar.
+def run(workshop: Workshop, order: Order) -> Saved:
+    """As `run_with_loras`, where none are ordered."""
+    return run_with_loras(workshop, order)[0]
+
+
+def run_with_loras(
+    workshop: Workshop, order: Order, on_prepared: Callable[[Prepared], None] = show_prepared
+) -> tuple[Saved, LoraSaved | None]:
+    """Runs an order with a progress bar; the LoRAs are None where none was ordered or begun.
 
     Once training has begun the first Ctrl-C ends it after the step and keeps what was learned. Before that, and
     the second time, it interrupts at once.
     """
-    from celebbasis_ext.jobs import train_people
+    from celebbasis_ext.lora_job import learn_people
 
-    saved = None
+    saved, loras = None, None
     with Interrupt() as interrupt:
-        for event in train_people(workshop, order, lambda: interrupt.pressed):
+        for event in learn_people(workshop, order, lambda: interrupt.pressed):
             if isinstance(event, Prepared):
                 on_prepared(event)
                 print_surprises(workshop, [subject.name for subject in event.subjects])
-            elif isinstance(event, StepDone):
+            elif isinstance(event, StepDone | LoraStepDone):
                 interrupt.patient = True
-                show_bar(event.step, event.steps, f"loss {event.loss:.4f}", event.seconds_left)
-            else:
+                show_bar(event.step, event.steps, _said(event), event.seconds_left)
+            elif isinstance(event, Saved):
                 saved = event
+            else:
+                loras = event
     assert saved is not None  # train_people always ends with Saved
     if not saved.finished:
         print("Stopped. What was learned is saved; go on with --resume.")
-    return saved
+    elif loras is not None and not loras.finished:
+        print("Stopped. The embeddings are saved; a LoRA that is not finished is not.")
+    return saved, loras
+
+
+def _said(done: StepDone | LoraStepDone) -> str:
+    return f"{'LoRA  ' if isinstance(done, LoraStepDone) else ''}loss {done.loss:.4f}"
 
 
 def show_bar(step: int, steps: int, said: str, seconds_left: float) -> None:

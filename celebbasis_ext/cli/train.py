@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,14 @@ from celebbasis_ext.cli.command import add_command
 from celebbasis_ext.cli.exit import INTERRUPTED
 from celebbasis_ext.cli.faces import numbering
 from celebbasis_ext.cli.faces_options import add_face_options, face_choice, faces_from
+from celebbasis_ext.cli.lora import add_lora, lora_config_from
 from celebbasis_ext.cli.options import add_config, add_equipment, config_from, equipment_from
 from celebbasis_ext.cli.people import add_files
-from celebbasis_ext.cli.progress import run, show_prepared
+from celebbasis_ext.cli.progress import run_with_loras, show_prepared
 
 if TYPE_CHECKING:
     from celebbasis_ext.jobs import Order, Workshop
-    from celebbasis_ext.types import Prepared, Saved
+    from celebbasis_ext.types import Embedding, Floats, Image, Lora, Prepared, Saved, Scores
 
 
 def add(commands: Any) -> None:
@@ -36,6 +38,7 @@ def add(commands: Any) -> None:
         help="pictures of each person to draw and score at the end; the first is kept as preview (default: 4)",
     )  # fmt: skip
     train.set_defaults(command=_train)
+    add_lora(train)
     add_equipment(train)
     add_face_options(train)
     add_config(train)
@@ -67,16 +70,18 @@ def _train(options: argparse.Namespace) -> int:
     descriptions = tuple(GivenWords(words).phrases for words in options.describe or ())
     order = Order(
         photos, tuple(options.name), config_from(options), options.face, descriptions, options.overwrite,
-        options.resume, options.also == "pt",
+        options.resume, options.also == "pt", lora=lora_config_from(options),
     )  # fmt: skip
     workshop = open_workshop(options.out, equipment_from(options), lambda: faces_from(options), print)
     with numbering(workshop.faces, options.photos, photos, options.out):
-        saved = run(workshop, order, lambda prepared: _prepared(prepared, options))
+        saved, loras = run_with_loras(workshop, order, lambda prepared: _prepared(prepared, options))
     for embedding, path in zip(saved.embeddings, saved.paths, strict=True):
         print(f"{embedding.name}: {path}")
+    for lora, path in zip(loras.loras, loras.paths, strict=True) if loras else ():
+        print(f"{lora.name}: {path}, in prompts: <lora:{lora.name}:1>")
     if options.pictures and saved.finished:
-        _score(workshop, order, saved, options.pictures)
-    return 0 if saved.finished else INTERRUPTED
+        _score(workshop, order, saved, options.pictures, loras.loras if loras else ())
+    return 0 if saved.finished and (loras is None or loras.finished) else INTERRUPTED
 
 
 def _prepared(prepared: Prepared, options: argparse.Namespace) -> None:
@@ -91,20 +96,32 @@ def _prepared(prepared: Prepared, options: argparse.Namespace) -> None:
             print(f"{subject.name}: {path}")
 
 
-def _score(workshop: Workshop, order: Order, saved: Saved, pictures: int) -> None:
+def _score(workshop: Workshop, order: Order, saved: Saved, pictures: int, loras: Sequence[Lora]) -> None:
     """Draws a few pictures of each person, says how like the photo they are, and keeps the first as preview."""
     from celebbasis_ext.evaluate.score import score_pictures
     from celebbasis_ext.faces.base import find_face
     from celebbasis_ext.jobs import add_scores
+    from celebbasis_ext.lora import applied
 
-    seeds = list(range(pictures))
+    seeds, own_loras = list(range(pictures)), {lora.name: lora for lora in loras}
     impostors = workshop.host.generate(["a photo of a person"] * pictures, seeds)
     for photo, embedding, path in zip(order.photos, saved.embeddings, saved.paths, strict=True):
-        drawn = workshop.host.generate([f"a photo of {embedding.name}"] * pictures, seeds, [embedding])
         identity = find_face(workshop.faces, photo, order.face).identity
-        scores = score_pictures(workshop.faces, identity, drawn, impostors)
-        add_scores(path, scores, drawn[0])
-        print(
-            f"{embedding.name}: likeness {scores.likeness:.2f} (anybody: {scores.impostors:.2f}), "
-            f"a face in {scores.faces_found:.0%} of {pictures} pictures"
-        )
+
+        def scored(person: Embedding = embedding, identity: Floats = identity) -> tuple[Scores, Image]:
+            drawn = workshop.host.generate([f"a photo of {person.name}"] * pictures, seeds, [person])
+            return score_pictures(workshop.faces, identity, drawn, impostors), drawn[0]
+
+        scores, preview = scored()
+        add_scores(path, scores, preview)
+        _print_scores(embedding.name, scores, pictures)
+        if embedding.name in own_loras:
+            with applied(workshop.host.cross_attention(), [(own_loras[embedding.name], 1.0)]):
+                _print_scores(f"{embedding.name} with its LoRA", scored()[0], pictures)
+
+
+def _print_scores(whose: str, scores: Scores, pictures: int) -> None:
+    print(
+        f"{whose}: likeness {scores.likeness:.2f} (anybody: {scores.impostors:.2f}), "
+        f"a face in {scores.faces_found:.0%} of {pictures} pictures"
+    )

@@ -15,7 +15,7 @@ import numpy as np
 
 from celebbasis_ext.basis import word_vectors
 from celebbasis_ext.recipes import RECIPES
-from celebbasis_ext.types import CelebBasis, Floats, Subject, TrainConfig
+from celebbasis_ext.types import CelebBasis, Floats, Lora, LoraConfig, Subject, TrainConfig
 
 if TYPE_CHECKING:
     from celebbasis_ext.hosts.base import Denoiser, Host
@@ -29,11 +29,13 @@ class Inserted:
         variant: Which variant of a method; empty where there is one.
         vectors: {encoder: [T, D]}.
         seconds: Of training.
+        lora: Their own; None where the words are all.
     """
 
     variant: str
     vectors: Mapping[str, Floats]
     seconds: float
+    lora: Lora | None = None
 
 
 Method = Callable[["Denoiser", CelebBasis, "Host", Subject, int], Iterator[Inserted]]
@@ -59,6 +61,22 @@ def paper(denoiser: Denoiser, basis: CelebBasis, host: Host, subject: Subject, s
     yield from with_config(dataclasses.replace(recipe, steps=budget() // recipe.batch))(
         denoiser, basis, host, subject, seed
     )
+
+
+def with_lora(denoiser: Denoiser, basis: CelebBasis, host: Host, subject: Subject, seed: int) -> Iterator[Inserted]:
+    """The default recipe, alone and with the person's LoRA on top."""
+    from celebbasis_ext.lora_training import Known, LoraTraining
+
+    recipe = dataclasses.replace(RECIPES["default"], seed=seed)
+    (alone,) = _stops(denoiser, basis, subject, recipe, {recipe.steps: "celeb_basis"})
+    yield alone
+    started = time.perf_counter()
+    people = [Known(subject, alone.vectors)]
+    training = LoraTraining(denoiser, host.cross_attention(), people, basis.names, recipe, LoraConfig())
+    for _ in training:
+        pass
+    seconds = alone.seconds + time.perf_counter() - started
+    yield Inserted("celeb_basis with LoRA", alone.vectors, seconds, training.stored(subject.name))
 
 
 def textual_inversion(
@@ -114,6 +132,7 @@ def _stops(
 
 METHODS: dict[str, Method] = {
     "celeb_basis": with_config(RECIPES["default"]),
+    "lora": with_lora,
     "paper": paper,
     "textual_inversion": textual_inversion,
 }

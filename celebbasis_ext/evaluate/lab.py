@@ -20,6 +20,7 @@ import numpy as np
 from celebbasis_ext.basis import word_vectors
 from celebbasis_ext.evaluate.baselines import Inserted, Method
 from celebbasis_ext.jobs import Order, basis_of, prepare
+from celebbasis_ext.lora import applied
 from celebbasis_ext.miniature.drawing import Look, draw, random_look
 from celebbasis_ext.miniature.people import Person, celebrities, strangers
 from celebbasis_ext.miniature.workshop import Assets, open_judge, open_workshop
@@ -188,7 +189,7 @@ def measure(
 
 
 def _measured(lab: Lab, inserted: Sequence[Inserted]) -> Measured:
-    images = [lab.pictures(i, TRIGGER, [Embedding(TRIGGER, person.vectors)]) for i, person in enumerate(inserted)]
+    images = [_drawn(lab, i, person) for i, person in enumerate(inserted)]
     seen = [lab.look_at(own) for own in images]
     impostor, known, obedience = lab.scale()
     likeness = np.array([s.likeness(c.reference) for s, c in zip(seen, lab.cases, strict=True)])
@@ -200,6 +201,12 @@ def _measured(lab: Lab, inserted: Sequence[Inserted]) -> Measured:
         "seconds": np.array([person.seconds for person in inserted]),
     }
     return Measured(figures, images)
+
+
+def _drawn(lab: Lab, index: int, person: Inserted) -> list[Image]:
+    loras = [] if person.lora is None else [(person.lora, 1.0)]
+    with applied(lab.workshop.host.cross_attention(), loras):
+        return lab.pictures(index, TRIGGER, [Embedding(TRIGGER, person.vectors)])
 
 
 def leaks(cases: Sequence[Case], seen: Sequence[Seen]) -> dict[str, Floats]:

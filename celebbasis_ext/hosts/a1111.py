@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute_in_backward
 
 from celebbasis_ext.errors import CheckpointChanged, UnsupportedCheckpoint
+from celebbasis_ext.files.lora import lora_folder
+from celebbasis_ext.files.lora_names import lora_name
 from celebbasis_ext.hosts.half_gradients import HalfGradients
 from celebbasis_ext.types import Checkpoint, Embedding, Floats, Image
 
@@ -145,6 +147,9 @@ class A1111Denoiser:
             predicted: Tensor = self.loaded.sd.apply_model(x_t, timesteps, dict(conditioning))
         return predicted.float() if self.gradients is None else self.gradients.enter(predicted)
 
+    def inside(self, weights: Tensor) -> Tensor:
+        return weights if self.gradients is None else self.gradients.leave(weights)
+
 
 class TriggerWords:
     """Vectors in the host's embedding database, in memory only, in front of files of the same name.
@@ -197,6 +202,8 @@ class A1111Host:
         self.loaded = loaded
         self.checkpoint = _checkpoint(loaded)
         self.embeddings_dir = Path(shared.cmd_opts.embeddings_dir)
+        # An option of the Lora extension, which is part of the WebUI but can be switched off.
+        self.lora_dir = Path(getattr(shared.cmd_opts, "lora_dir", lora_folder(self.embeddings_dir)))
 
     @classmethod
     def open(cls) -> A1111Host:
@@ -231,6 +238,12 @@ class A1111Host:
         from modules.sd_hijack_open_clip import tokenizer  # the vocabulary is the same for all of CLIP
 
         return str(tokenizer.decoder[token_id]).removesuffix("</w>")
+
+    def cross_attention(self) -> dict[str, nn.Linear]:
+        """See `Host`."""
+        unet, family = self.loaded.sd.model.diffusion_model, self.checkpoint.family
+        named = ((lora_name(name, family, unet.num_res_blocks[0]), module) for name, module in unet.named_modules())
+        return {name: module for name, module in named if name is not None}
 
     @contextmanager
     def training(self) -> Iterator[A1111Denoiser]:

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from celebbasis_ext.types import Checkpoint, Embedding, Floats, Image
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+# {kohya's name of a layer, see `files/lora_names.py`: the layer}
+Linears = Mapping[str, "nn.Linear"]
 
 # {trigger word: {encoder: [T, D]}}
 WordVectors = Mapping[str, Mapping[str, "Tensor"]]
@@ -35,6 +38,10 @@ class Denoiser(Protocol):
         """[b, 4, h/8, w/8] the UNet's prediction, float32; differentiable in the conditioning."""
         ...
 
+    def inside(self, weights: Tensor) -> Tensor:
+        """The same numbers, to be used inside the UNet: their gradient comes out at its true size."""
+        ...
+
 
 class Host(Protocol):
     """A program that has a Stable Diffusion checkpoint loaded."""
@@ -47,6 +54,11 @@ class Host(Protocol):
         """Where embedding files belong."""
         ...
 
+    @property
+    def lora_dir(self) -> Path:
+        """Where LoRA files belong."""
+        ...
+
     def token_tables(self) -> Mapping[str, Floats]:
         """{encoder: [vocabulary, D]} float32; rows of zeros are tokens that the text encoder never met."""
         ...
@@ -57,6 +69,10 @@ class Host(Protocol):
 
     def describe_token(self, token_id: int) -> str:
         """The token as text."""
+        ...
+
+    def cross_attention(self) -> Linears:
+        """The UNet's layers that make keys and values of a prompt, by the names that LoRA files use."""
         ...
 
     def training(self) -> AbstractContextManager[Denoiser]:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from celebbasis_ext.errors import UnsupportedCheckpoint
 from celebbasis_ext.files.checkpoint import CheckpointFile, recognise
 from celebbasis_ext.files.checksum import cached_sha256
+from celebbasis_ext.files.lora import lora_folder
+from celebbasis_ext.files.lora_names import lora_name
 from celebbasis_ext.hosts.half_gradients import HalfGradients
 from celebbasis_ext.hosts.standalone_load import (
     DTYPES,
@@ -67,6 +69,9 @@ class StandaloneDenoiser:
             added_cond_kwargs=_added(x_t, conditioning, unet.dtype),
         ).sample  # fmt: skip
         return predicted.float() if self.gradients is None else self.gradients.enter(predicted)
+
+    def inside(self, weights: Tensor) -> Tensor:
+        return weights if self.gradients is None else self.gradients.leave(weights)
 
 
 def _added(x_t: Tensor, conditioning: Conditioning, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -146,6 +151,10 @@ class StandaloneHost:
         return cls(checkpoint, pipeline, texts, embeddings_dir, placement.low_memory)
 
     @property
+    def lora_dir(self) -> Path:
+        return lora_folder(self.embeddings_dir)
+
+    @property
     def where(self) -> str:
         """Precision and device, for people to read."""
         return f"{str(self.pipeline.unet.dtype).removeprefix('torch.')} on {self.pipeline.unet.device.type}"
@@ -158,6 +167,13 @@ class StandaloneHost:
 
     def describe_token(self, token_id: int) -> str:
         return str(self.pipeline.tokenizer.convert_ids_to_tokens(token_id)).removesuffix("</w>")
+
+    def cross_attention(self) -> dict[str, nn.Linear]:
+        """See `Host`; diffusers counts the blocks of the way down."""
+        unet = self.pipeline.unet
+        blocks = unet.config.layers_per_block
+        named = ((lora_name(name, self.checkpoint.family, blocks), module) for name, module in unet.named_modules())
+        return {name: module for name, module in named if name is not None}
 
     @contextmanager
     def training(self) -> Iterator[StandaloneDenoiser]:

@@ -15,10 +15,12 @@ from torch import Tensor
 from celebbasis_ext.errors import CelebBasisError
 from celebbasis_ext.files.embedding import load_embedding
 from celebbasis_ext.jobs import Order, Workshop, basis_of, prepare, train_people
+from celebbasis_ext.lora import LowRankLayers, applied
+from celebbasis_ext.lora_job import learn_people
 from celebbasis_ext.miniature.drawing import Look, draw
 from celebbasis_ext.miniature.people import strangers
 from celebbasis_ext.train import Training
-from celebbasis_ext.types import Embedding, Image, Saved, TrainConfig
+from celebbasis_ext.types import Embedding, Image, Lora, LoraConfig, LoraSaved, LowRank, Saved, TrainConfig
 from tests.contract.conftest import networks
 
 pytestmark = pytest.mark.usefixtures("tidy")
@@ -113,6 +115,46 @@ def test_latents_are_scaled_as_the_unet_has_them(workshop: Workshop) -> None:
     assert torch.allclose(latents[0], latents[2], atol=1e-5)
 
 
+def test_the_layers_that_read_the_prompt_by_their_names_in_files(workshop: Workshop) -> None:
+    linears = workshop.host.cross_attention()
+    assert len(linears) == 2 * 7  # on two levels, on the way down, at the turn, and on the way up
+    assert "lora_unet_input_blocks_3_1_transformer_blocks_0_attn2_to_k" in linears
+    assert all(linear.in_features == 96 for linear in linears.values())
+
+
+def test_a_lora_is_in_what_is_predicted(workshop: Workshop) -> None:
+    """Against weights that have the LoRA added in."""
+    linears = workshop.host.cross_attention()
+    rng = np.random.default_rng(0)
+    layers = {
+        name: LowRank(
+            rng.standard_normal((3, linear.in_features)).astype(np.float32) * 0.1,
+            rng.standard_normal((linear.out_features, 3)).astype(np.float32) * 0.1,
+        )
+        for name, linear in linears.items()
+    }
+    x_t = torch.randn(2, 4, 12, 12, generator=torch.Generator().manual_seed(0))
+    with workshop.host.training() as denoiser, torch.no_grad():
+
+        def predicted() -> Tensor:
+            return denoiser.predict(x_t, torch.tensor([300, 700]), denoiser.encode_prompt(PROMPTS, {}))
+
+        plain = predicted()
+        with applied(linears, [(Lora("zz-cb", layers), 0.7)]):
+            found = predicted()
+        kept = {name: linear.weight.clone() for name, linear in linears.items()}
+        try:
+            for name, layer in layers.items():
+                linears[name].weight += torch.from_numpy(0.7 * layer.up @ layer.down)
+            expected = predicted()
+        finally:
+            for name, weight in kept.items():
+                linears[name].weight.copy_(weight)
+        assert (found - plain).abs().max() > 1e-2
+        assert torch.allclose(found, expected, atol=1e-4)
+        assert torch.equal(predicted(), plain)
+
+
 def test_gradients_agree_with_finite_differences(workshop: Workshop) -> None:
     """Along the gradient itself, where the loss changes fastest: single precision allows no single coordinates."""
     generator = torch.Generator().manual_seed(0)
@@ -157,6 +199,21 @@ def is_dropped(workshop: Workshop) -> None:
     running.close()  # type: ignore[attr-defined]
 
 
+def learns_a_lora(workshop: Workshop) -> None:
+    config = LoraConfig(steps=2, batch=2, kept=1)
+    *_, saved = learn_people(workshop, Order((PORTRAIT,), ("zz-cb",), CONFIG, overwrite=True, lora=config))
+    assert isinstance(saved, LoraSaved) and saved.finished
+    saved.paths[0].unlink()
+
+
+def fails_with_a_lora_on(workshop: Workshop) -> None:
+    linears = workshop.host.cross_attention()
+    layers = LowRankLayers(linears, 2, seed=0)
+    with pytest.raises(ZeroDivisionError), layers.attached(linears):
+        broken(workshop, ZeroDivisionError())
+        raise ZeroDivisionError
+
+
 def fails(workshop: Workshop) -> None:
     with pytest.raises(ZeroDivisionError):
         broken(workshop, ZeroDivisionError())
@@ -174,7 +231,10 @@ def broken(workshop: Workshop, error: Exception) -> None:
         raise error
 
 
-@pytest.mark.parametrize("ending", [ends_well, is_stopped, is_dropped, fails, runs_out_of_memory])
+@pytest.mark.parametrize(
+    "ending",
+    [ends_well, is_stopped, is_dropped, learns_a_lora, fails_with_a_lora_on, fails, runs_out_of_memory],
+)
 def test_afterwards_the_host_is_what_it_was(workshop: Workshop, ending: Callable[[Workshop], None]) -> None:
     parameters = [p for network in networks(workshop.host) for p in network.parameters()]
     before, weights, trainable = pictures(workshop), fingerprint(workshop), [p.requires_grad for p in parameters]

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from celebbasis_ext.errors import CheckpointChanged
 from celebbasis_ext.files.embedding import save_embedding
+from celebbasis_ext.files.lora import save_lora
 from celebbasis_ext.hosts.a1111 import A1111Denoiser, A1111Host
 from celebbasis_ext.jobs import Order, Workshop, train_people
-from celebbasis_ext.types import Embedding, TrainConfig
+from celebbasis_ext.lora import applied
+from celebbasis_ext.types import Embedding, Lora, LowRank, TrainConfig
 from tests.contract import tiny_checkpoints, webui
 from tests.contract.test_host import PORTRAIT, flat, same, vectors_of
 from tests.contract.test_webui import PROMPT, Switched, gradient, text_to_image
@@ -173,3 +178,71 @@ def test_a_checkpoint_really_switched_ends_the_job_and_saves(
         path.unlink()
     a1111.publish(other)
     assert same([text_to_image(a1111)], [before])
+
+
+def random_lora(host: A1111Host) -> Lora:
+    rng = np.random.default_rng(0)
+    layers = {
+        name: LowRank(
+            rng.standard_normal((4, linear.in_features)).astype(np.float32) * 0.1,
+            rng.standard_normal((linear.out_features, 4)).astype(np.float32) * 0.1,
+        )
+        for name, linear in host.cross_attention().items()
+    }
+    return Lora("zz-lora", layers)
+
+
+@contextmanager
+def written(host: A1111Host, lora: Lora) -> Iterator[None]:
+    """Its file is in the WebUI's folder meanwhile."""
+    path = save_lora(lora, host.lora_dir)
+    try:
+        yield
+    finally:
+        path.unlink()
+        sys.modules["networks"].list_available_networks()
+
+
+def test_the_webuis_own_loader_predicts_what_our_layers_predict(a1111: A1111Host) -> None:
+    assert_same_prediction(a1111)
+
+
+def test_so_it_does_for_other_families(tiny: A1111Host) -> None:
+    assert_same_prediction(tiny)
+
+
+def assert_same_prediction(host: A1111Host) -> None:
+    networks: Any = sys.modules["networks"]  # of the Lora extension, which is part of the WebUI
+    lora, linears = random_lora(host), host.cross_attention()
+    assert len(linears) >= 8
+    x_t = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    with host.training() as denoiser, torch.no_grad(), written(host, lora):
+
+        def predicted() -> Tensor:
+            return denoiser.predict(x_t, torch.tensor([300, 700]), denoiser.encode_prompt([PROMPT] * 2, {}))
+
+        plain = predicted()
+        with applied(linears, [(lora, 0.8)]):
+            ours = predicted()
+        networks.load_networks([lora.name], [0.8], [0.8], [None])
+        assert len(networks.loaded_networks[0].modules) == len(linears)
+        theirs = predicted()
+        networks.load_networks([])
+        assert torch.equal(predicted(), plain)
+    assert (ours - plain).abs().max() > 1e-2
+    assert (ours - theirs).abs().max() < 1e-4
+
+
+def test_a_lora_in_a_prompt_draws_what_our_layers_draw(a1111: A1111Host) -> None:
+    from modules import extra_networks
+
+    if "lora" not in extra_networks.extra_network_registry:  # a WebUI without a page
+        extra_networks.register_extra_network(sys.modules["extra_networks_lora"].ExtraNetworkLora())
+    lora, plain = random_lora(a1111), text_to_image(a1111)
+    with applied(a1111.cross_attention(), [(lora, 1.0)]):
+        ours = text_to_image(a1111)
+    with written(a1111, lora):
+        theirs = text_to_image(a1111, f"{PROMPT} <lora:zz-lora:1>")
+    assert np.abs(ours.astype(int) - plain).max() > 8
+    assert np.abs(ours.astype(int) - theirs).max() <= 2
+    assert same([text_to_image(a1111)], [plain])

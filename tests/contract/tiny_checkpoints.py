@@ -20,7 +20,7 @@ AUTOENCODER = {
 }  # fmt: skip
 UNET = {
     "use_checkpoint": True, "in_channels": 4, "out_channels": 4, "model_channels": 32, "attention_resolutions": [1, 2],
-    "num_res_blocks": 1, "channel_mult": [1, 2], "num_head_channels": 16, "use_spatial_transformer": True,
+    "num_res_blocks": 2, "channel_mult": [1, 2], "num_head_channels": 16, "use_spatial_transformer": True,
     "use_linear_in_transformer": True, "legacy": False,
 }  # fmt: skip
 SGM = "sgm.modules.diffusionmodules"

@@ -61,6 +61,7 @@ class LatentDiffusion(nn.Module):
     def __init__(self, pipeline: Any, info: Any) -> None:
         super().__init__()
         self.model = DiffusionWrapper(pipeline.unet)
+        pipeline.unet.num_res_blocks = [pipeline.unet.config.layers_per_block]
         self.first_stage_model = pipeline.vae
         self.cond_stage_model = CondStageModel(pipeline.tokenizer, pipeline.text_encoder)
         self.alphas_cumprod_original = pipeline.scheduler.alphas_cumprod
