@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from celebbasis_ext.dataset import encode_views, pick_views
+from celebbasis_ext.dataset import Views, encode_views, pick_views
 from celebbasis_ext.errors import TrainingDiverged
 from celebbasis_ext.lora import LowRankLayers
 from celebbasis_ext.prompts import training_prompt
@@ -124,7 +124,8 @@ class LoraTraining:
         generator = torch.Generator().manual_seed(self.photo.seed * 1_000_003 + self.step)
         rng = np.random.default_rng((self.photo.seed, self.step, 1))
         shown = _cycled(len(self.people), config.batch, rng) + _cycled(len(self.people), config.kept, rng)
-        x_0, head = self._views(shown, generator)
+        views = self._views(shown, generator)
+        x_0 = views.latents
         noise = torch.randn(x_0.shape, generator=generator).to(x_0)
         spread = [spread_timesteps(count, total, generator) for count in (config.batch, config.kept)]
         timesteps = torch.cat(spread).to(x_0.device)
@@ -132,24 +133,28 @@ class LoraTraining:
         words = {self.people[i].subject.name: self.words[i] for i in shown[: config.batch]}
         return Noisy(
             add_noise(x_0, noise, alpha_bar), timesteps,
-            training_target(self.denoiser.prediction_type, x_0, noise, alpha_bar), head,
-            self.denoiser.encode_prompt(self._prompts(shown, rng), words),
+            training_target(self.denoiser.prediction_type, x_0, noise, alpha_bar), views.weights,
+            self.denoiser.encode_prompt(self._prompts(shown, views.descriptions, rng), words),
         )  # fmt: skip
 
-    def _views(self, shown: Sequence[int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Latents and head weights of the people shown, who stand in it as often as they are shown."""
+    def _views(self, shown: Sequence[int], generator: torch.Generator) -> Views:
+        """Of the people shown, who stand in it as often as they are shown; weights are of the head."""
         picked = {i: pick_views(self.views[i], shown.count(i), generator) for i in sorted(set(shown))}
-        rows = [(picked[i][0][n], picked[i][1][n]) for i, n in _numbered(shown)]
-        x_0, head = (torch.stack(parts) for parts in zip(*rows, strict=True))
-        return x_0, head
+        rows = [(picked[i], n) for i, n in _numbered(shown)]
+        return Views(
+            torch.stack([views.latents[n] for views, n in rows]),
+            torch.stack([views.weights[n] for views, n in rows]),
+            tuple(views.descriptions[n] for views, n in rows),
+        )
 
-    def _prompts(self, shown: Sequence[int], rng: np.random.Generator) -> list[str]:
-        subjects = [self.people[i].subject for i in shown]
-        own = [subject.name for subject in subjects[: self.config.batch]]
+    def _prompts(
+        self, shown: Sequence[int], descriptions: Sequence[Sequence[str]], rng: np.random.Generator
+    ) -> list[str]:
+        own = [self.people[i].subject.name for i in shown[: self.config.batch]]
         others = [str(name) for name in rng.choice(self.others, self.config.kept)]
         return [
-            training_prompt(rng, name, subject.description, self.photo)
-            for name, subject in zip(own + others, subjects, strict=True)
+            training_prompt(rng, name, description, self.photo)
+            for name, description in zip(own + others, descriptions, strict=True)
         ]
 
 
