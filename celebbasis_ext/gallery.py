@@ -12,14 +12,24 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from celebbasis_ext.basis import basis_fingerprint
-from celebbasis_ext.errors import CheckpointChanged, InvalidSettings, NoFaceFound
+from celebbasis_ext.errors import CheckpointChanged, InvalidGallery, InvalidSettings, NoFaceFound, UnsupportedCheckpoint
 from celebbasis_ext.faces.base import FaceBackend, aligned, largest, numbered
 from celebbasis_ext.faces.quality import measure, overall
+from celebbasis_ext.files.checksum import cached_sha256
 from celebbasis_ext.files.folders import cache_dir
-from celebbasis_ext.files.gallery import Plan, add_shots, read_gallery, read_shots, write_plan
+from celebbasis_ext.files.gallery import (
+    Plan,
+    add_shots,
+    gallery_folder,
+    plans_in,
+    read_gallery,
+    read_shots,
+    write_plan,
+)
 from celebbasis_ext.jobs import Workshop, usable_names
 from celebbasis_ext.memory import out_of_memory_explained
-from celebbasis_ext.types import Drawn, Gathered, Image, Shot
+from celebbasis_ext.name_filter import filter_names
+from celebbasis_ext.types import Drawn, Gallery, Gathered, Image, Shot
 
 PROMPTS = (
     "a photo of {}", "a portrait of {}, smiling", "a photo of {} at the beach", "a close-up photo of {}",
@@ -36,8 +46,30 @@ def galleries_dir() -> Path:
     return cache_dir() / "galleries"
 
 
-def known_words(workshop: Workshop) -> tuple[str, ...]:
-    """The names that a basis can be made of: those to draw."""
+def latest_gallery(checkpoint: Path, galleries: Path | None = None) -> Path:
+    """The folder of the gallery that was begun last of a checkpoint, a file or a folder.
+
+    Raises:
+        InvalidGallery: There is none.
+        UnsupportedCheckpoint: There is no such checkpoint.
+    """
+    if not checkpoint.exists():
+        raise UnsupportedCheckpoint(f"There is no checkpoint {checkpoint}.", "Check the path.")
+    home = galleries or galleries_dir()
+    sha256 = "" if checkpoint.is_dir() else cached_sha256(checkpoint)
+    for plan in plans_in(home):
+        if plan.checkpoint.sha256 == sha256 and (sha256 or plan.checkpoint.name == checkpoint.name):
+            return gallery_folder(plan, home)
+    raise InvalidGallery(f"Nothing was drawn with {checkpoint.name} yet.", "Run `celebbasis gallery` with it first.")
+
+
+def with_known_names(workshop: Workshop, gallery: Gallery) -> Workshop:
+    """The workshop with those names alone that the checkpoint knows: its basis is made of them."""
+    return dataclasses.replace(workshop, names=filter_names(gallery).kept)
+
+
+def drawable_names(workshop: Workshop) -> tuple[str, ...]:
+    """The names that a basis can be made of."""
     return tuple(name.name for name in usable_names(workshop).usable)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from celebbasis_ext.evaluate.gallery_sheet import gallery_sheet
-from celebbasis_ext.gallery import IMAGES, STEPS, gather, known_words
+from celebbasis_ext.gallery import IMAGES, STEPS, drawable_names, gather
 from celebbasis_ext.job_queue import Progress
 from celebbasis_ext.jobs import Workshop
 from celebbasis_ext.training_job import side_by_side
@@ -66,7 +66,7 @@ def run_gallery(open_workshop: Callable[[], Workshop], wish: GalleryWish, report
 
     report.show(Progress("Looking for names that can be used"))
     workshop = open_workshop()
-    names = known_words(workshop)[: wish.first]
+    names = drawable_names(workshop)[: wish.first]
     gathered = None
     for event in gather(workshop, names, wish.images, None, report.stop_wanted, wish.steps, rest):
         if isinstance(event, Gathered):

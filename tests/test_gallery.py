@@ -20,7 +20,7 @@ from celebbasis_ext.describe import NoWords
 from celebbasis_ext.errors import CannotWrite, CheckpointChanged, InvalidGallery, InvalidSettings
 from celebbasis_ext.evaluate.gallery_sheet import COLUMNS, gallery_sheet, names_sheet
 from celebbasis_ext.files.gallery import NOTE, add_shots, plans_in, read_gallery, read_plan, read_shots
-from celebbasis_ext.gallery import BATCH, PROMPTS, gather, known_words, look_at, plan_of
+from celebbasis_ext.gallery import BATCH, PROMPTS, drawable_names, gather, look_at, plan_of
 from celebbasis_ext.gallery_job import GalleryOutcome, GalleryWish, run_gallery
 from celebbasis_ext.job_queue import FreeTurn, Job, JobQueue, Report
 from celebbasis_ext.jobs import Workshop
@@ -219,8 +219,7 @@ def test_galleries_are_found_by_their_checkpoint(workshop: Workshop, tmp_path: P
     assert plan == plan_of(workshop, NAMES, IMAGES)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / NOTE).write_text("{}")
-    assert plans_in(tmp_path) == plans_in(tmp_path, "0" * 64) == (plan,)
-    assert plans_in(tmp_path, "1" * 64) == plans_in(tmp_path / "nowhere") == ()
+    assert plans_in(tmp_path) == (plan,) and plans_in(tmp_path / "nowhere") == ()
     with pytest.raises(InvalidGallery, match="no gallery"):
         read_gallery(tmp_path / "broken")
     with pytest.raises(InvalidGallery, match="no gallery"):
@@ -330,7 +329,7 @@ def test_a_sheet_shows_names_from_the_whole_list() -> None:
 
 
 def test_the_miniature_draws_its_celebrities_as_somebody_each(miniature: Workshop, tmp_path: Path) -> None:
-    names = known_words(miniature)[::160]
+    names = drawable_names(miniature)[::160]
     *_, last = gather(miniature, names, 2, tmp_path)
     assert isinstance(last, Gathered) and last.finished
     assert [shot.faces for shot in last.gallery.shots] == [1] * 8

@@ -56,10 +56,10 @@ def _gallery(options: argparse.Namespace) -> int:
 
 def _gathered(workshop: Workshop, options: argparse.Namespace) -> Gathered:
     """Draws with a bar; the first Ctrl-C ends it after the pictures that are being drawn."""
-    from celebbasis_ext.gallery import gather, known_words
+    from celebbasis_ext.gallery import drawable_names, gather
     from celebbasis_ext.types import Gathered
 
-    names = known_words(workshop)[: options.first]
+    names = drawable_names(workshop)[: options.first]
     print(f"{len(names)} names, {options.images} pictures each", file=sys.stderr)
     gathered = None
     with Interrupt() as interrupt:

@@ -36,6 +36,11 @@ def add_equipment(command: argparse.ArgumentParser, describer: bool = True) -> N
         "--resolution", type=int, metavar="PX",
         help="picture size in pixels, a multiple of 64 (default: the checkpoint's own)",
     )  # fmt: skip
+    group.add_argument(
+        "--names", type=Path, metavar="FILE",
+        help="the celebrities, one on each line, such as `celebbasis names` writes (default: the shipped list, or the "
+        "miniature's own)",
+    )  # fmt: skip
     group.add_argument("--low-memory", action="store_true", help="needs less memory and is a third slower")
     if not describer:
         command.set_defaults(describer="none")
@@ -53,7 +58,7 @@ def equipment_from(options: argparse.Namespace) -> Equipment:
     from celebbasis_ext.workshops import Equipment
 
     placement = Placement(options.device, options.precision, options.resolution, options.low_memory)
-    return Equipment(options.checkpoint, placement, options.describer)
+    return Equipment(options.checkpoint, placement, options.describer, options.names)
 
 
 def add_config(command: argparse.ArgumentParser) -> None:

@@ -107,8 +107,8 @@ def read_plan(folder: Path) -> Plan:
     return plan
 
 
-def plans_in(galleries: Path, sha256: str = "") -> tuple[Plan, ...]:
-    """The galleries in a folder, of a checkpoint if it is named, the latest first; what cannot be read is left out."""
+def plans_in(galleries: Path) -> tuple[Plan, ...]:
+    """The galleries in a folder, the one that was begun last first; what cannot be read is left out."""
     notes = sorted(galleries.glob(f"*/{NOTE}"), key=lambda note: note.stat().st_mtime, reverse=True)
     found = []
     for note in notes:
@@ -116,7 +116,7 @@ def plans_in(galleries: Path, sha256: str = "") -> tuple[Plan, ...]:
             found.append(read_plan(note.parent))
         except InvalidGallery:
             continue
-    return tuple(plan for plan in found if sha256 in ("", plan.checkpoint.sha256))
+    return tuple(found)
 
 
 def read_gallery(folder: Path) -> Gallery:
