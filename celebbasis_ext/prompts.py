@@ -35,3 +35,8 @@ def training_prompt(rng: np.random.Generator, name: str, description: Sequence[s
     phrases = list(description) if config.explain else []
     rng.shuffle(phrases)
     return ", ".join([head, *phrases])
+
+
+def scene_prompt(name: str, description: Sequence[str]) -> str:
+    """The person in the photo's own scene: "a photo of anna-cb, wearing glasses, red background"."""
+    return ", ".join([PLAIN_TEMPLATES[0].format(name), *description])

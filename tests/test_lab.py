@@ -95,10 +95,13 @@ def test_all_methods_have_the_same_budget() -> None:
 def test_a_small_run_writes_figures_and_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
     path = tmp_path / "lab.json"
-    run_lab(2, 123, tmp_path / "page", path, ["celeb_basis"])
+    run_lab(2, 123, tmp_path / "page", path, ["celeb_basis"], reconstruction=True)
     report = json.loads(path.read_text())
     assert {"likeness", "obedience", "leak", "norm", "seconds"} <= set(report["celeb_basis"])
     assert all(set(figure) == {"mean", "se"} for figure in report["celeb_basis"].values())
     assert report["settings"]["people"] == 2
     assert "likeness" in capsys.readouterr().out
     assert (tmp_path / "page" / "index.html").exists()
+    redrawn = report["reconstruction"]["celeb_basis"]
+    assert redrawn["scene"]["scene"]["mean"] > redrawn["plain"]["scene"]["mean"] + 0.2
+    assert (tmp_path / "page" / "reconstruction-celeb_basis.png").exists()

@@ -29,6 +29,7 @@ def add(commands: Any) -> None:
         "--precision", choices=("fp32", "bf16"), default="fp32",
         help="of training and generating; bf16 is quicker on new processors (default: %(default)s)",
     )  # fmt: skip
+    lab.add_argument("--reconstruction", action="store_true", help="redraw everybody in their photo's own scene too")
     lab.add_argument(
         "--out", type=Path, default=Path("lab"), metavar="FOLDER",
         help="where page and contact sheets go (default: %(default)s)",
@@ -40,5 +41,8 @@ def add(commands: Any) -> None:
 def _lab(options: argparse.Namespace) -> int:
     from celebbasis_ext.evaluate.lab_report import run_lab
 
-    run_lab(options.people, options.seed, options.out, options.json, options.methods, options.precision)
+    run_lab(
+        options.people, options.seed, options.out, options.json, options.methods, options.precision,
+        options.reconstruction,
+    )  # fmt: skip
     return 0

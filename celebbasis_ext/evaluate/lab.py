@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -159,6 +160,7 @@ class Measured:
 
     figures: dict[str, Floats]
     images: list[list[Image]]
+    inserted: tuple[Inserted, ...] = ()
 
     def summary(self) -> dict[str, dict[str, float]]:
         """{figure: {"mean": , "se": }} over people."""
@@ -200,13 +202,18 @@ def _measured(lab: Lab, inserted: Sequence[Inserted]) -> Measured:
         "norm": np.array([_relative_norm(lab.basis, person) for person in inserted]),
         "seconds": np.array([person.seconds for person in inserted]),
     }
-    return Measured(figures, images)
+    return Measured(figures, images, tuple(inserted))
 
 
 def _drawn(lab: Lab, index: int, person: Inserted) -> list[Image]:
-    loras = [] if person.lora is None else [(person.lora, 1.0)]
-    with applied(lab.workshop.host.cross_attention(), loras):
+    with drawing_with(lab, person):
         return lab.pictures(index, TRIGGER, [Embedding(TRIGGER, person.vectors)])
+
+
+def drawing_with(lab: Lab, person: Inserted) -> AbstractContextManager[None]:
+    """The checkpoint has the person's LoRA meanwhile, where there is one."""
+    loras = [] if person.lora is None else [(person.lora, 1.0)]
+    return applied(lab.workshop.host.cross_attention(), loras)
 
 
 def leaks(cases: Sequence[Case], seen: Sequence[Seen]) -> dict[str, Floats]:

@@ -29,7 +29,7 @@ def _precision(name: str) -> Iterator[None]:
 
 def run_lab(
     people: int, seed: int, folder: Path, json_path: Path | None = None, methods: Sequence[str] | None = None,
-    precision: str = "fp32",
+    precision: str = "fp32", reconstruction: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Measures all methods, prints them, writes the page and the JSON; returns the report.
 
@@ -40,12 +40,15 @@ def run_lab(
         json_path: For the figures.
         methods: Of `METHODS`; all where none is given.
         precision: "fp32" or "bf16", for training and generating alike.
+        reconstruction: Redraw everybody in their photo's scene too.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lab = Lab(people, seed, folder)
     with _precision(precision):
         measured = _measure_all(lab, methods or tuple(METHODS))
         report = report_of(lab, measured) | {"precision": precision}
+        if reconstruction:
+            report["reconstruction"] = _reconstruct_all(lab, measured, folder)
     _print(report)
     if json_path is not None:
         json_path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,6 +64,26 @@ def _measure_all(lab: Lab, methods: Sequence[str]) -> dict[str, Measured]:
         for variant, result in measure(lab, METHODS[name], _printer(name)).items():
             measured[variant or name] = result
     return measured
+
+
+def _reconstruct_all(lab: Lab, measured: Mapping[str, Measured], folder: Path) -> dict[str, Any]:
+    """{method: {"scene": , "plain": }}, with a contact sheet of each: the portrait, and the pictures of its scene."""
+    from celebbasis_ext.evaluate.reconstruction import PICTURES, reconstruct
+    from celebbasis_ext.evaluate.sheets import SheetRow, contact_sheet, save_png
+
+    found = {}
+    for name, result in measured.items():
+        redrawn = reconstruct(lab, result.inserted)
+        found[name] = {"scene": redrawn.scene.summary(), "plain": redrawn.plain.summary()}
+        rows = [
+            SheetRow(case.subject.description[0] if case.subject.description else "", "", (case.portrait, *own))
+            for case, own in list(zip(lab.cases, redrawn.images, strict=True))[:8]
+        ]
+        columns = ["portrait", *[""] * PICTURES]
+        path = folder / f"reconstruction-{name.replace(' ', '-')}.png"
+        save_png(contact_sheet(rows, columns, f"{name}: the portrait's own scene", cell=96), path)
+        print(name, {kind: {k: v["mean"] for k, v in own.items()} for kind, own in found[name].items()})
+    return found
 
 
 def _printer(name: str) -> Callable[[int, int], None]:
