@@ -141,7 +141,7 @@ def _fitted(model: Model, pairs: Pairs) -> Ridge | MLPRegressor:
 
     if not isinstance(model, str):
         return Ridge(model).fit(pairs.identities, pairs.coefficients, sample_weight=pairs.weights)
-    network = MLPRegressor((HIDDEN,), alpha=1e-2, early_stopping=True, max_iter=100, random_state=0)
+    network = MLPRegressor(hidden_layer_sizes=(HIDDEN,), alpha=1e-2, early_stopping=True, max_iter=100, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # it is judged by what it foretells
         return network.fit(pairs.identities, pairs.coefficients)

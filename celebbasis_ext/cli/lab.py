@@ -8,7 +8,7 @@ from typing import Any
 
 from celebbasis_ext.cli.command import add_command
 
-METHODS = ("celeb_basis", "lora", "paper", "textual_inversion")
+METHODS = ("celeb_basis", "instant", "warm", "warm_4", "lora", "paper", "textual_inversion")
 """Those of `evaluate.baselines`, which is too heavy to be asked for its keys here."""
 
 
