@@ -12,6 +12,7 @@ import gradio as gr
 from celebbasis_ext.config_rules import FIELDS
 from celebbasis_ext.describe import GivenWords
 from celebbasis_ext.errors import CelebBasisError, InvalidSettings
+from celebbasis_ext.files.people import change_mark
 from celebbasis_ext.job_queue import Job
 from celebbasis_ext.jobs import Order
 from celebbasis_ext.recipes import PRESETS
@@ -122,7 +123,10 @@ class TrainPage:
         with gr.Column(
             elem_classes=["cb-tight"]
         ):  # of its own: the WebUI puts its bar before the first element in here
-            self.progress = plain_html('<div class="cb-job"></div>', elem_id="celebbasis_progress")
+            people = change_mark(self.studio.context.embeddings_dir)
+            self.progress = plain_html(
+                f'<div class="cb-job" data-people="{people}"></div>', elem_id="celebbasis_progress"
+            )
         self.outcome = plain_html(elem_id="celebbasis_outcome")
         self.queue = plain_html(elem_id="celebbasis_queue")
         self.watch = gr.Button("Watch", elem_id="celebbasis_watch", elem_classes=["cb-hidden"])
@@ -269,14 +273,16 @@ class TrainPage:
 
     def _watch(self, shown: str) -> list[Any]:
         """How the current training stands; what has not changed since `shown` is not sent again."""
-        job = self.studio.current()
-        now = f"{job.id} {job.state}" if job else "nothing"
-        context = self.studio.context
-        progress = markup.progress_panel(job, self.studio.ahead_of(job), not context.in_webui)
+        job, context = self.studio.current(), self.studio.context
+        people = change_mark(context.embeddings_dir)
+        now = f"{job.id} {job.state} {people}" if job else f"nothing {people}"
+        busy = job is not None and not job.over
+        progress = gr.update()
+        if busy or now != shown:
+            progress = markup.progress_panel(job, self.studio.ahead_of(job), not context.in_webui, people)
         queue = markup.queue_line(context.queue.jobs(), job)
         if now == shown:
             return [now, progress, gr.update(), queue, *[gr.update()] * 3]
-        busy = job is not None and not job.over
         return [
             now,
             progress,
