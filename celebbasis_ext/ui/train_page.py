@@ -277,12 +277,10 @@ class TrainPage:
         people = change_mark(context.embeddings_dir)
         now = f"{job.id} {job.state} {people}" if job else f"nothing {people}"
         busy = job is not None and not job.over
-        progress = gr.update()
-        if busy or now != shown:
-            progress = markup.progress_panel(job, self.studio.ahead_of(job), not context.in_webui, people)
+        progress = markup.progress_panel(job, self.studio.ahead_of(job), not context.in_webui, people)
         queue = markup.queue_line(context.queue.jobs(), job)
         if now == shown:
-            return [now, progress, gr.update(), queue, *[gr.update()] * 3]
+            return [now, progress if busy else gr.update(), gr.update(), queue, *[gr.update()] * 3]
         return [
             now,
             progress,
