@@ -13,7 +13,6 @@ import argparse
 import base64
 import io
 import json
-import os
 import time
 import urllib.request
 from pathlib import Path
@@ -66,7 +65,7 @@ class WebUI:
         status = dict(line.split(":", 1) for line in (self.process / "status").read_text().splitlines())
         return {
             "memory_mib": int(status["VmRSS"].split()[0]) >> 10,
-            "handles": len(os.listdir(self.process / "fd")),
+            "handles": len(list((self.process / "fd").iterdir())),
             "threads": int(status["Threads"]),
         }
 

@@ -19,7 +19,7 @@ from celebbasis_ext.api.route import Guard, guarded_route
 from celebbasis_ext.api.uploads import checked_text, decoded, embedding_from, photos_from, phrases_from
 from celebbasis_ext.config_rules import checked
 from celebbasis_ext.errors import CelebBasisError, InvalidSettings, MissingPackage
-from celebbasis_ext.jobs import Order, validate
+from celebbasis_ext.jobs import Order
 from celebbasis_ext.people_actions import PeopleActions
 from celebbasis_ext.studio import Studio
 from celebbasis_ext.training_job import PreviewWish
@@ -144,7 +144,7 @@ class Api:
     def train(self, form: models.TrainRequest) -> models.JobReply:
         """Learn people from one photo each.
 
-        Names and settings are checked at once; whether a face is found is told by the job.
+        Photos, names and settings are checked at once; what is wrong later is told by the job.
         """
         self._check_line()
         order = self._order(form)
@@ -169,7 +169,6 @@ class Api:
             descriptions=tuple(phrases_from(person.description) for person in form.people),
             overwrite=form.overwrite or form.resume, resume=form.resume,
         )  # fmt: skip
-        validate(self.context.open_workshop(), order)
         if form.resume and not self.studio.is_unfinished(names):
             raise InvalidSettings(f"There is no interrupted run of {', '.join(names)}.", "Send resume: false.")
         return order

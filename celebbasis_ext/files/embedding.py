@@ -70,7 +70,7 @@ def check_free(folder: Path, name: str, overwrite: bool = False) -> Path:
         if other.stem.lower() == name.lower() and other not in replaced:
             raise NameTaken(
                 f"An embedding named {other.stem!r} exists already ({other}).",
-                "Move that file away." if overwrite else "Choose another name, or --overwrite.",
+                "Move that file away." if overwrite else "Choose another name, or overwrite it.",
             )
     return path
 
@@ -233,7 +233,7 @@ def check_width(embedding: Embedding, widths: Mapping[str, int]) -> None:
     if own != dict(widths):
         raise InvalidEmbedding(
             f"{embedding.name} does not fit this checkpoint: expected {_widths(widths)}, got {_widths(own)}.",
-            "Choose a checkpoint of the family that it was made for (see `celebbasis inspect`).",
+            "Choose a checkpoint of the family that it was made for.",
         )
 
 

@@ -150,11 +150,11 @@ class TrainPage:
         self.preset.change(lambda name: values_of(PRESETS[name]), self.preset, self.settings, **QUIET)
 
     def _connect_buttons(self) -> None:
-        shown = [self.shown, self.progress, self.outcome, self.queue, self.train, self.stop, self.resume]
+        shown = [self.shown, self.progress, self.outcome, self.queue, self.train, self.stop, self.resume, self.fetch]
         form = [self.photos, self.consent, self.prompt, self.every, *self.settings]
         people = [component for row in self.rows for component in row.inputs]
         self.train.click(self._train, [*form, *people], [self.message, *shown], **QUIET)
-        self.fetch.click(lambda: self._ordered(self.studio.fetch_models), None, [self.message, *shown], **QUIET)
+        self.fetch.click(self._fetch, None, [self.message, *shown], **QUIET)
         self.stop.click(self._stop, None, shown, **QUIET)
         self.resume.click(self._resume, [*form, *people], [self.message, *shown], **QUIET)
         self.watch.click(self._watch, self.shown, shown, **QUIET)
@@ -225,6 +225,9 @@ class TrainPage:
     def _resume(self, *form: Any) -> list[Any]:
         return self._ordered(lambda: self.studio.resume(*self._unfinished(form)))
 
+    def _fetch(self) -> list[Any]:
+        return self._ordered(self.studio.fetch_models)
+
     def _stop(self) -> list[Any]:
         self.studio.stop()
         return self._watch("")
@@ -280,7 +283,7 @@ class TrainPage:
         progress = markup.progress_panel(job, self.studio.ahead_of(job), not context.in_webui, people)
         queue = markup.queue_line(context.queue.jobs(), job)
         if now == shown:
-            return [now, progress if busy else gr.update(), gr.update(), queue, *[gr.update()] * 3]
+            return [now, progress if busy else gr.update(), gr.update(), queue, *[gr.update()] * 4]
         return [
             now,
             progress,
@@ -289,6 +292,7 @@ class TrainPage:
             gr.update(value="Train another" if busy else "Train"),
             gr.update(interactive=busy),
             gr.update(interactive=not busy and self.studio.anybody_unfinished()),
+            gr.update(visible=bool(context.missing_models())),
         ]
 
     def _ending(self, job: Job | None) -> str:
