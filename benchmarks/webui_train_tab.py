@@ -12,6 +12,7 @@ from. Its batch is 1 whatever is asked for, since there is one photo.
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import json
 import random
@@ -95,7 +96,7 @@ def compare(people: int, seed: int, folder: Path) -> tuple[dict[str, Measured], 
         ("Celeb Basis, in the WebUI", host, celeb_basis),
         ("the WebUI's Train tab", UntouchedHost(host.loaded), train_tab),
     ):
-        in_webui = Lab(people, seed, folder)
+        in_webui = copy.copy(lab)  # with the scale that is known by now
         in_webui.workshop = dataclasses.replace(lab.workshop, host=own)
         found[name] = measure(in_webui, method)[""]
     return found, lab, version
@@ -124,7 +125,7 @@ def sheet(found: dict[str, Measured], lab: Lab) -> Any:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    options.add_argument("--people", type=int, default=4)
+    options.add_argument("--people", type=int, default=3)
     options.add_argument("--seed", type=int, default=3001, help="of the strangers (default: the lab's in the README)")
     options.add_argument("--out", type=Path, default=RESULTS / "webui_train_tab.json")
     chosen = options.parse_args()
