@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from celebbasis_ext.faces.base import FaceBackend
     from celebbasis_ext.hosts.standalone_load import Placement
 
-_LESS_MEMORY = "Close other programs, or choose --precision bf16 or another --device."
+_LESS_MEMORY = "Close other programs, or choose the precision bf16 or another device."
 
 
 @dataclass(frozen=True)
@@ -127,5 +127,5 @@ def _describer(equipment: Equipment, say: Callable[[str], object]) -> Describer:
     except (MissingPackage, MissingModel) as error:
         if equipment.describer == "clip":
             raise
-        say(f"Nobody looks at what else is in the photo; say it with --describe. ({error.message})")
+        say(f"Nobody looks at what else is in the photo; say it in words of your own. ({error.message})")
         return NoWords()

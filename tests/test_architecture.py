@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -320,6 +321,21 @@ def test_nine_functions_in_ten_are_under_25_lines() -> None:
 def test_no_function_is_over_60_lines() -> None:
     huge = [f"{length:3} lines  {name}" for length, name in lengths() if length > 60]
     assert not huge, "Take these apart:\n  " + "\n  ".join(huge)
+
+
+def test_hints_that_several_doors_show_name_no_option_of_the_command_line() -> None:
+    of_the_host = {"hosts/a1111.py", "hosts/detect.py", "api/webui_login.py"}
+    errors = {node.name for node in ast.walk(TREES["errors.py"]) if isinstance(node, ast.ClassDef)}
+    said = [
+        f"{PACKAGE}/{where}:{text.lineno} {text.value}"
+        for where, tree in TREES.items()
+        if not where.startswith("cli/") and where not in of_the_host
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in errors
+        for text in ast.walk(call)
+        if isinstance(text, ast.Constant) and re.search(r"(?<!-)--[a-z]|`celebbasis ", str(text.value))
+    ]
+    assert not said, "Say it in words, each door has its own way:\n  " + "\n  ".join(said)
 
 
 def test_no_bare_except() -> None:
