@@ -108,7 +108,9 @@ class TrainPage:
             self.settings = config_components(PRESETS["Balanced"])
         with gr.Accordion("Preview while training", open=False, elem_id="celebbasis_previews"):
             self.prompt = gr.Textbox(PLAIN, label="Prompt, with {} for the name", elem_id="celebbasis_prompt")
-            self.every = gr.Number(20, label="Every so many steps (0 for never)", precision=0, elem_id="celebbasis_every")
+            self.every = gr.Number(
+                20, label="Every so many steps (0 for never)", precision=0, elem_id="celebbasis_every"
+            )
 
     def _lay_out_buttons(self) -> None:
         self.consent = gr.Checkbox(False, label=CONSENT, elem_id="celebbasis_consent")

@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
-import subprocess
 import sys
-import threading
 import uuid
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -26,9 +23,9 @@ import pytest
 from celebbasis_ext.evaluate.sheets import save_png
 from celebbasis_ext.miniature.drawing import Look, draw
 from celebbasis_ext.miniature.people import strangers
-from tests.browser.page import PATIENCE, TabPage, open_browser
+from tests.browser.page import TabPage, open_browser
+from tests.browser.server import ROOT, serving
 
-ROOT = Path(__file__).parents[2]
 WEBUI, OLD, TODAY = "webui", "gradio 3.41.2", "gradio of today"
 
 
@@ -65,37 +62,8 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield os.environ["CELEBBASIS_WEBUI_URL"]
         return
     python = str(old_python()) if request.param == OLD else sys.executable
-    folder = tmp_path_factory.mktemp("served")
-    process = subprocess.Popen(
-        [python, "-m", "celebbasis_ext.cli", "ui", "--port", str(free_port()), "--out", str(folder / "embeddings")],
-        cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE, stderr=(folder / "log").open("wb"), text=True,
-    )  # fmt: skip
-    try:
-        yield address_said_by(process, folder / "log")
-    finally:
-        process.kill()
-        process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def address_said_by(process: subprocess.Popen[str], log: Path) -> str:
-    """The address that a server prints when it answers; one that is silent for too long is ended."""
-    assert process.stdout is not None
-    too_long = threading.Timer(PATIENCE, process.kill)
-    too_long.start()
-    try:
-        for line in process.stdout:
-            if line.startswith("Celeb Basis is at "):
-                return line.split()[4]
-    finally:
-        too_long.cancel()
-    raise AssertionError(f"The server ended before it answered:\n{log.read_text()}")
+    with serving(python, tmp_path_factory.mktemp("served")) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

@@ -164,6 +164,21 @@ class TabPage:
             self.click(f"{accordion} > button, {accordion} .label-wrap")
             self.until(lambda: self.shows(content), content)
 
+    def fold(self, accordion: str, content: str) -> None:
+        """Closes an accordion."""
+        self.click(f"{accordion} > button, {accordion} .label-wrap")
+        self.until(lambda: not self.shows(content), f"{content} to go")
+
+    def theme(self, name: str) -> None:
+        """Light or dark, on the page as it is."""
+        self.run("document.body.classList.toggle('dark', arguments[0] === 'dark')", name)
+
+    def settle(self) -> None:
+        """Waits until nothing moves any more, and takes the focus away."""
+        self.run("document.activeElement.blur(); scrollTo(0, 0)")
+        moving = "return document.getAnimations().filter(a => a.playState === 'running').length"
+        self.until(lambda: self.run(moving) == 0, "the end of all movement")
+
     def upload(self, paths: Sequence[Path]) -> None:
         if not self.count("#celebbasis_photos input[type=file]"):
             self.click("#celebbasis_photos button[aria-label='Clear']")
@@ -176,7 +191,9 @@ class TabPage:
         """A file from the desktop."""
         where = "#celebbasis_photos input[type=file]"
         self.until(lambda: self.count(where), "an upload field")
-        box = self.run(f"return document.querySelector('{where}').closest('.block, .container').getBoundingClientRect()")
+        box = self.run(
+            f"return document.querySelector('{where}').closest('.block, .container').getBoundingClientRect()"
+        )
         point = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
         data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
         for kind in ("dragEnter", "dragOver", "drop"):
@@ -252,10 +269,11 @@ class TabPage:
         words = self.text("#celebbasis_progress .cb-headline").split()
         return int(words[words.index("step") + 1]) if "step" in words else 0
 
-    def make_up(self, name: str) -> None:
+    def make_up(self, name: str, seed: int = 1) -> None:
         """Somebody who does not exist, on the People page; it does not take long."""
         self.go_to("People")
         self.unfold("#celebbasis_making_up", "#celebbasis_made_name")
+        self.type("celebbasis_person_seed", str(seed))
         self.type("celebbasis_made_name", name)
         self.click("#celebbasis_make")
         self.until_text("#celebbasis_people_message", f"{name} is there")

@@ -74,7 +74,7 @@ def sticking_out(tab: TabPage) -> list[str]:
         tab.run(
             """
             const width = document.documentElement.clientWidth;
-            const scrolls = (e) => e.closest("#celebbasis_tab") && e.parentElement.closest("[class*=overflow], .cb-sheet");
+            const scrolls = (e) => e.parentElement.closest("#celebbasis_tab .cb-sheet");
             return [...document.querySelectorAll("#celebbasis_tab, #celebbasis_tab *")]
               .filter((e) => e.offsetParent && e.getBoundingClientRect().right > width + 1 && !scrolls(e))
               .map((e) => `${e.tagName} ${e.id} ${e.className} ${e.getBoundingClientRect().right}`);
