@@ -93,11 +93,15 @@
     input.dispatchEvent(new Event("change", { bubbles: true }));
   };
 
-  // In the standalone page "Draw with it" leads to its Generate page; in the WebUI, to txt2img.
+  // In the standalone page "Draw with it" leads to its Generate page; in the WebUI, to txt2img. Some gradio has a second,
+  // hidden row of tabs, and some makes a page's fields only when it is shown.
   const sendToGenerate = (word) => {
-    const tab = [...document.querySelectorAll("#celebbasis_pages button")].find((b) => b.textContent.trim() === "Generate");
-    tab?.click();
-    setTimeout(() => setText("celebbasis_generate_prompt", `a photo of ${word}`), 300);
+    const tabs = [...document.querySelectorAll("#celebbasis_pages button:not([aria-hidden=true] *)")];
+    tabs.find((tab) => tab.textContent.trim() === "Generate")?.click();
+    const write = (tries) => {
+      if (!setText("celebbasis_generate_prompt", `a photo of ${word}`) && tries) setTimeout(write, 100, tries - 1);
+    };
+    setTimeout(write, 100, 50);
   };
 
   window.celebbasis = { setText, press, send: sendToGenerate, ...(window.celebbasisInWebUI ?? {}) };

@@ -107,9 +107,11 @@ class TrainPage:
         self.preset = gr.Radio(list(PRESETS), value="Balanced", label="Preset", elem_id="celebbasis_preset")
         with gr.Accordion("Advanced", open=False, elem_id="celebbasis_advanced"):
             self.settings = config_components(PRESETS["Balanced"])
-        with gr.Accordion("Preview while training", open=False):
+        with gr.Accordion("Preview while training", open=False, elem_id="celebbasis_previews"):
             self.prompt = gr.Textbox(PLAIN, label="Prompt, with {} for the name", elem_id="celebbasis_prompt")
-            self.every = gr.Number(20, label="Every so many steps (0 for never)", precision=0)
+            self.every = gr.Number(
+                20, label="Every so many steps (0 for never)", precision=0, elem_id="celebbasis_every"
+            )
 
     def _lay_out_buttons(self) -> None:
         self.consent = gr.Checkbox(False, label=CONSENT, elem_id="celebbasis_consent")
