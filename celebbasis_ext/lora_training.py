@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from celebbasis_ext.hosts.base import Denoiser, Linears
 
 SOMEBODY = "a person"
+EMPTY = 0.3
+"""Share of empty prompts among those that are to stay what they are."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class LoraTraining:
 
     def _weighed(self, noisy: Noisy, predicted: Tensor, frozen: Tensor) -> Tensor:
         """Mean square errors: to the truth inside the head, to the frozen prediction elsewhere."""
-        own = self.config.batch
+        own = 2 * self.config.pairs
         head = noisy.head[:own]
         outside = 1 - head / head.amax((1, 2, 3), keepdim=True).clamp_min(1e-6)
         change = (predicted - frozen).square()
@@ -119,21 +121,27 @@ class LoraTraining:
 
     @torch.no_grad()
     def _noisy(self) -> Noisy:
-        """Noisy views of the photos: with the trigger words, and then without."""
-        config, total = self.config, len(self.denoiser.alphas_cumprod)
+        """Noisy views of the photos: with the trigger words, and then without.
+
+        Those with come in pairs, the second with the first one's noise reversed: most of what noise does to the
+        gradient cancels out, and what is left is the face.
+        """
+        pairs, total = self.config.pairs, len(self.denoiser.alphas_cumprod)
         generator = torch.Generator().manual_seed(self.photo.seed * 1_000_003 + self.step)
         rng = np.random.default_rng((self.photo.seed, self.step, 1))
-        shown = _cycled(len(self.people), config.batch, rng) + _cycled(len(self.people), config.kept, rng)
+        shown = _cycled(len(self.people), pairs, rng) + _cycled(len(self.people), self.config.kept, rng)
         x_0, head = self._views(shown, generator)
         noise = torch.randn(x_0.shape, generator=generator).to(x_0)
-        spread = [spread_timesteps(count, total, generator) for count in (config.batch, config.kept)]
+        spread = [spread_timesteps(count, total, generator) for count in (pairs, self.config.kept)]
         timesteps = torch.cat(spread).to(x_0.device)
+        x_0, head, timesteps = (torch.cat([rows[:pairs], rows]) for rows in (x_0, head, timesteps))
+        noise, prompts = torch.cat([-noise[:pairs], noise]), self._prompts(shown, rng)
         alpha_bar = self.denoiser.alphas_cumprod[timesteps]
-        words = {self.people[i].subject.name: self.words[i] for i in shown[: config.batch]}
+        words = {self.people[i].subject.name: self.words[i] for i in shown[:pairs]}
         return Noisy(
             add_noise(x_0, noise, alpha_bar), timesteps,
             training_target(self.denoiser.prediction_type, x_0, noise, alpha_bar), head,
-            self.denoiser.encode_prompt(self._prompts(shown, rng), words),
+            self.denoiser.encode_prompt([*prompts[:pairs], *prompts], words),
         )  # fmt: skip
 
     def _views(self, shown: Sequence[int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -144,13 +152,15 @@ class LoraTraining:
         return x_0, head
 
     def _prompts(self, shown: Sequence[int], rng: np.random.Generator) -> list[str]:
+        """Of the people shown; for those who are to stay what they are with somebody else's name, or empty, which is
+        what guidance leads away from."""
         subjects = [self.people[i].subject for i in shown]
-        own = [subject.name for subject in subjects[: self.config.batch]]
-        others = [str(name) for name in rng.choice(self.others, self.config.kept)]
-        return [
-            training_prompt(rng, name, subject.description, self.photo)
-            for name, subject in zip(own + others, subjects, strict=True)
-        ]
+        prompts = [training_prompt(rng, s.name, s.description, self.photo) for s in subjects[: self.config.pairs]]
+        for subject in subjects[self.config.pairs :]:
+            other = str(self.others[rng.integers(len(self.others))])
+            named = training_prompt(rng, other, subject.description, self.photo)
+            prompts.append("" if rng.random() < EMPTY else named)
+        return prompts
 
 
 @dataclass(frozen=True)

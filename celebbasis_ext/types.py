@@ -225,7 +225,7 @@ class LoraConfig:
 
     Attributes:
         steps: Optimiser steps.
-        batch: Noisy views of the photo per step.
+        pairs: Noisy views of the photo per step, each with some noise and with its reverse.
         kept: Noisy pictures per step that are to stay what they are, because the trigger word is absent.
         rank: Of the layers.
         learning_rate: Adam's.
@@ -234,7 +234,7 @@ class LoraConfig:
     """
 
     steps: int = 60
-    batch: int = 4
+    pairs: int = 2
     kept: int = 2
     rank: int = 4
     learning_rate: float = 1e-3
