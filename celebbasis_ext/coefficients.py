@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from celebbasis_ext.encoder import answers
 from celebbasis_ext.errors import InvalidSettings
 
 if TYPE_CHECKING:
-    from celebbasis_ext.types import CelebBasis, Floats, TrainConfig
+    from celebbasis_ext.types import CelebBasis, Encoder, Floats, TrainConfig
 
 
 class Coefficients(nn.Module):
@@ -83,6 +84,29 @@ class DirectCoefficients(Coefficients):
         return self.values * self.scale
 
 
+class AnchoredCoefficients(Coefficients):
+    """An encoder's answer, and how far each person is from it, in units of the encoder's own errors."""
+
+    anchor: Tensor
+    root: Tensor
+
+    def __init__(self, basis: CelebBasis, config: TrainConfig, encoder: Encoder, identities: Floats) -> None:
+        super().__init__(basis, config)
+        tokens, count = self.shape
+        anchor, root = answers(encoder, identities), encoder.spread.reshape(tokens, -1, encoder.spread.shape[1])
+        self.register_buffer("anchor", torch.from_numpy(anchor[..., :count].copy()))
+        self.register_buffer("root", torch.from_numpy(root[:, :count].copy()))
+        self.values = nn.Parameter(torch.zeros(len(identities), self.root.shape[-1]))
+
+    def raw(self) -> Tensor:
+        return self.anchor + torch.einsum("tkn,pn->ptk", self.root, self.values)
+
+    def forward(self) -> Tensor:
+        """[P, T, K]; the errors' root stands in the place of whitening."""
+        raw = self.raw()
+        return raw if self.radius is None else F.normalize(raw, dim=-1) * self.radius
+
+
 class MappedCoefficients(Coefficients):
     """The paper's face mapper: identity vector -> linear -> leaky ReLU, one mapper for all people of a run."""
 
@@ -101,8 +125,23 @@ class MappedCoefficients(Coefficients):
         return F.leaky_relu(self.linear(self.identities)).view(-1, *self.shape)
 
 
-def new_coefficients(basis: CelebBasis, config: TrainConfig, identities: Floats) -> Coefficients:
-    """What `config.learn` asks for; `identities` is [P, I], one row per person."""
+def new_coefficients(
+    basis: CelebBasis, config: TrainConfig, identities: Floats, encoder: Encoder | None = None
+) -> Coefficients:
+    """What `config.learn` and `config.start` ask for; `identities` is [P, I], one row per person.
+
+    Raises:
+        InvalidSettings: To start from an encoder, where there is none or a mapper is to be learned.
+    """
+    if config.start == "encoder":
+        if encoder is None or config.learn == "mapper":
+            raise InvalidSettings(
+                "Training cannot start from the encoder: " + ("a mapper is learned." if encoder else "there is none."),
+                'Choose learn "coefficients".'
+                if encoder
+                else "Learn one with `celebbasis encoder`, or start anywhere.",
+            )
+        return AnchoredCoefficients(basis, config, encoder, identities)
     if config.learn == "mapper":
         return MappedCoefficients(basis, config, identities)
     return DirectCoefficients(basis, config, len(identities))

@@ -1,4 +1,4 @@
-"""One photo -> a few augmented views, encoded once, with the head's mask at the latents' size."""
+"""Photos -> a few augmented views of each, encoded once, with the head's mask at the latents' size."""
 
 from __future__ import annotations
 
@@ -18,25 +18,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Views:
-    """What a person's photo gives to train on.
+    """What a person's photos give to train on.
 
     Attributes:
         latents: [v, 4, h, w] scaled latents.
         weights: [v, 1, h, w] loss weights with mean 1.
+        descriptions: [v] what is in each view's photo beside the person.
     """
 
     latents: Tensor
     weights: Tensor
+    descriptions: tuple[tuple[str, ...], ...]
 
 
 def encode_views(denoiser: Denoiser, subject: Subject, config: TrainConfig) -> Views:
-    """Zoomed, shifted and mirrored views of the photo; the first one is the photo itself."""
+    """Zoomed, shifted and mirrored views of every photo; the first one is the photo itself."""
+    photos = (subject, *subject.more)
+    encoded = [_encoded(denoiser, photo, config) for photo in photos]
+    latents, weights = (torch.cat(parts) for parts in zip(*encoded, strict=True))
+    return Views(latents, weights, tuple(photo.description for photo in photos for _ in range(config.views)))
+
+
+def _encoded(denoiser: Denoiser, subject: Subject, config: TrainConfig) -> tuple[Tensor, Tensor]:
+    """[views, 4, h, w] latents and [views, 1, h, w] weights of one photo."""
     pixels = torch.from_numpy(subject.photo.copy()).permute(2, 0, 1).float() / 127.5 - 1
     mask = torch.from_numpy(subject.mask.copy())[None] * 2 - 1
     layers = _augmented(torch.cat([pixels, mask]), config)
     latents = denoiser.encode_image(layers[:, :3]).float()
     weights = _loss_weights((layers[:, 3:] + 1) / 2, latents.shape[-2:], config)
-    return Views(latents, weights.to(latents.device))
+    return latents, weights.to(latents.device)
 
 
 def _augmented(layers: Tensor, config: TrainConfig) -> Tensor:
@@ -63,9 +73,10 @@ def _loss_weights(masks: Tensor, size: torch.Size, config: TrainConfig) -> Tenso
     return weights / weights.mean((1, 2, 3), keepdim=True)
 
 
-def pick_views(views: Views, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """`count` views, each as often as the others as far as it goes: latents and weights."""
+def pick_views(views: Views, count: int, generator: torch.Generator) -> Views:
+    """`count` views, each as often as the others as far as it goes."""
     rounds = math.ceil(count / len(views.latents))
     order = torch.cat([torch.randperm(len(views.latents), generator=generator) for _ in range(rounds)])[:count]
+    descriptions = tuple(views.descriptions[i] for i in order.tolist())
     order = order.to(views.latents.device)
-    return views.latents[order], views.weights[order]
+    return Views(views.latents[order], views.weights[order], descriptions)

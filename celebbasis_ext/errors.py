@@ -64,6 +64,14 @@ class InvalidEmbedding(CelebBasisError):
     """The file is not an embedding that can be read, or does not fit."""
 
 
+class InvalidGallery(CelebBasisError):
+    """There is no gallery of that checkpoint, or it cannot be read."""
+
+
+class WrongEncoder(CelebBasisError):
+    """The encoder cannot be read, or belongs to another checkpoint or other face models."""
+
+
 class InvalidLora(CelebBasisError):
     """The file is not a LoRA that can be read, or does not fit."""
 

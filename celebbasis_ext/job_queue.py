@@ -98,6 +98,10 @@ class Turn(Protocol):
         """Whether the host's own Interrupt was pressed."""
         ...
 
+    def let_others(self) -> None:
+        """Gives the host to those who wait for it, and waits until it is free again."""
+        ...
+
 
 class FreeTurn:
     """A host that has nothing else to do and nothing to show."""
@@ -107,6 +111,9 @@ class FreeTurn:
 
     def stop_wanted(self) -> bool:
         return False
+
+    def let_others(self) -> None:
+        """Nobody else waits for this host."""
 
 
 TakeTurn = Callable[[Job], AbstractContextManager[Turn]]
@@ -125,6 +132,10 @@ class Report:
 
     def stop_wanted(self) -> bool:
         return self._queue[self._job_id].stopping or self._turn.stop_wanted()
+
+    def let_others(self) -> None:
+        """What a long job calls where it can pause: those who wait for the host, such as for a picture, come first."""
+        self._turn.let_others()
 
 
 Work = Callable[[Report], object]

@@ -19,9 +19,17 @@ import numpy as np
 from celebbasis_ext.basis import cached_basis
 from celebbasis_ext.crop import head_mask, square_around
 from celebbasis_ext.describe import Describer
-from celebbasis_ext.errors import CheckpointChanged, InvalidName, InvalidSettings, NoFaceFound, SeveralFaces
+from celebbasis_ext.encoder import check_encoder
+from celebbasis_ext.errors import (
+    CheckpointChanged,
+    InvalidName,
+    InvalidSettings,
+    NoFaceFound,
+    SeveralFaces,
+    WrongEncoder,
+)
 from celebbasis_ext.faces.base import FaceBackend, find_face
-from celebbasis_ext.faces.quality import measure, photo_warnings
+from celebbasis_ext.faces.quality import measure, overall, photo_warnings
 from celebbasis_ext.files.atomic import write_whole
 from celebbasis_ext.files.embedding import load_embedding, save_embedding
 from celebbasis_ext.files.folders import cache_dir
@@ -31,6 +39,7 @@ from celebbasis_ext.names import NameReport, select_names
 from celebbasis_ext.person import check_new_name, save_person
 from celebbasis_ext.types import (
     CelebBasis,
+    Encoder,
     Event,
     FaceChoice,
     Floats,
@@ -60,6 +69,7 @@ class Workshop:
         describer: Says what is in a photo beside the person.
         names: The celebrities to build the basis from.
         judge: Says whether pictures show what was asked for; None where nobody here can.
+        encoder: The checkpoint's, where one was learned.
     """
 
     host: Host
@@ -67,15 +77,16 @@ class Workshop:
     describer: Describer
     names: tuple[str, ...]
     judge: PromptJudge | None = None
+    encoder: Encoder | None = None
 
 
 @dataclass(frozen=True)
 class Order:
-    """What somebody asks for: a photo and a name for each person.
+    """What somebody asks for: photos, and whom each of them shows.
 
     Attributes:
         photos: [h, w, 3] uint8 RGB.
-        names: Trigger words.
+        names: Trigger words, one for each photo. Photos of one name are of one person.
         config: How to train.
         face: Which face, counted from the left from 1, or the largest, where photos show several.
         descriptions: What to say about each photo instead of asking the describer; None asks.
@@ -98,6 +109,11 @@ class Order:
     lora: LoraConfig | None = None
 
     @property
+    def people(self) -> tuple[str, ...]:
+        """The trigger words, each once."""
+        return tuple(dict.fromkeys(self.names))
+
+    @property
     def chosen_faces(self) -> tuple[FaceChoice, ...]:
         """One for each photo."""
         return self.faces or (self.face,) * len(self.photos)
@@ -118,6 +134,21 @@ def basis_of(workshop: Workshop, cache: Path | None = None) -> CelebBasis:
     return cached_basis([name.name for name in usable], embeddings, cache or cache_dir() / "bases")
 
 
+def encoder_of(workshop: Workshop, basis: CelebBasis) -> Encoder:
+    """The encoder that was learned for the loaded checkpoint.
+
+    Raises:
+        WrongEncoder: There is none, or it belongs to another checkpoint, basis or face models.
+    """
+    if workshop.encoder is None:
+        raise WrongEncoder(
+            f"No encoder was learned yet for {workshop.host.checkpoint.name} and {workshop.faces.name}.",
+            "Learn one, once, with `celebbasis encoder`, or train without.",
+        )
+    check_encoder(workshop.encoder, basis, workshop.host.checkpoint, workshop.faces.name)
+    return workshop.encoder
+
+
 def prepare(workshop: Workshop, order: Order) -> tuple[Subject, ...]:
     """Finds the faces, cuts the squares and asks what else is in the photos.
 
@@ -126,28 +157,41 @@ def prepare(workshop: Workshop, order: Order) -> tuple[Subject, ...]:
     """
     validate(workshop, order)
     given = order.descriptions or (None,) * len(order.photos)
-    return tuple(
+    photos = [
         _named_subject(workshop, photo, name, face, description)
         for photo, name, face, description in zip(order.photos, order.names, order.chosen_faces, given, strict=True)
-    )
+    ]
+    return tuple(one_person([photo for photo in photos if photo.name == name]) for name in order.people)
+
+
+def one_person(photos: Sequence[Subject]) -> Subject:
+    """Several photos of somebody as one subject: the best photo first, and whose face it is from all of them."""
+    if len(photos) == 1:
+        return photos[0]
+    best, *others = sorted(photos, key=lambda photo: photo.quality, reverse=True)
+    weights = np.array([[max(photo.quality, 1e-3)] for photo in photos], np.float32)
+    mean = (weights * np.stack([photo.identity for photo in photos])).sum(axis=0)
+    identity = np.asarray(mean / np.linalg.norm(mean), np.float32)
+    return dataclasses.replace(best, identity=identity, more=tuple(others))
 
 
 def validate(workshop: Workshop, order: Order) -> None:
-    """That everybody has a photo, and a name of their own that is free.
+    """That every photo has a name, and every name is free.
 
     Raises:
         InvalidSettings, InvalidName, NameTaken: See there.
     """
     if not order.photos or len(order.photos) != len(order.names):
         raise InvalidSettings(
-            f"Got {len(order.photos)} photos and {len(order.names)} names; every person needs one of each.",
-            "Give as many names as photos.",
+            f"Got {len(order.photos)} photos and {len(order.names)} names; every photo needs one.",
+            "Give as many names as photos; photos of the same person have the same name.",
         )
-    if len({name.lower() for name in order.names}) < len(order.names):
+    if len({name.lower() for name in order.people}) < len(order.people):
         raise InvalidName(
-            f"The names {', '.join(order.names)} are not all different.", "Give every person a name of their own."
+            f"The names {', '.join(order.people)} differ in capitals alone.",
+            "Write a person's name the same for all photos, and give everybody a name of their own.",
         )
-    for name in order.names:
+    for name in order.people:
         check_new_name(workshop.host, name, order.overwrite)
 
 
@@ -170,11 +214,13 @@ def prepare_photo(
     """
     found = find_face(workshop.faces, photo, face)
     size = workshop.host.checkpoint.resolution
-    warnings = photo_warnings(measure(found, size), size, workshop.faces.doubtful)
+    seen = measure(found, size)
+    warnings = photo_warnings(seen, size, workshop.faces.doubtful)
+    quality = overall(seen, size, workshop.faces.doubtful)
     square, moved = square_around(photo, found.face, size)
     if description is None:
         description = workshop.describer.describe(square, moved)
-    return Subject(name, square, head_mask(moved, size), found.identity, description, found.crop, warnings)
+    return Subject(name, square, head_mask(moved, size), found.identity, description, found.crop, warnings, quality)
 
 
 def train_people(workshop: Workshop, order: Order, stop: Callable[[], bool] = lambda: False) -> Iterator[Event]:
@@ -190,11 +236,12 @@ def train_people(workshop: Workshop, order: Order, stop: Callable[[], bool] = la
 
     subjects = prepare(workshop, order)
     basis = basis_of(workshop)
+    encoder = encoder_of(workshop, basis) if order.config.start == "encoder" else None
     resume_path = _resume_path(workshop, order)
     state = _read_state(resume_path, order, basis) if order.resume else None
     yield Prepared(subjects)
     with out_of_memory_explained(LESS_MEMORY), workshop.host.training() as denoiser:
-        training = Training(denoiser, basis, subjects, order.config, state)
+        training = Training(denoiser, basis, subjects, order.config, state, encoder)
         try:
             for done in training:
                 yield done
@@ -231,6 +278,7 @@ def _facts(workshop: Workshop, order: Order, subject: Subject, steps: int) -> di
     return {
         "settings": dataclasses.asdict(order.config),
         "steps": steps,
+        "photos": 1 + len(subject.more),
         "description": list(subject.description),
         "describer": workshop.describer.name,
         "faces": workshop.faces.name,
@@ -246,7 +294,7 @@ def add_scores(path: Path, scores: Scores, preview: Image | None) -> None:
 
 
 def _resume_path(workshop: Workshop, order: Order) -> Path:
-    return workshop.host.embeddings_dir / ("+".join(order.names) + RESUME_SUFFIX)
+    return workshop.host.embeddings_dir / ("+".join(order.people) + RESUME_SUFFIX)
 
 
 def _same_run(order: Order, basis: CelebBasis) -> dict[str, str]:
@@ -254,7 +302,7 @@ def _same_run(order: Order, basis: CelebBasis) -> dict[str, str]:
     settings = dataclasses.asdict(order.config) | {"steps": 0}
     return {
         "basis": basis.fingerprint,
-        "names": "+".join(order.names),
+        "names": "+".join(order.people),
         "settings": json.dumps(settings, sort_keys=True),
     }
 
@@ -277,7 +325,7 @@ def _read_state(path: Path, order: Order, basis: CelebBasis) -> dict[str, Any]:
 
     if not path.exists():
         raise InvalidSettings(
-            f"There is no interrupted run of {', '.join(order.names)} ({path}).", "Start without --resume."
+            f"There is no interrupted run of {', '.join(order.people)} ({path}).", "Start without --resume."
         )
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)

@@ -58,7 +58,7 @@ def learn_people(
     if order.lora is None:
         yield from train_people(workshop, order, stop)
         return
-    for name in order.names:
+    for name in order.people:
         check_free(workshop.host.lora_dir, name, order.overwrite)
     subjects: Sequence[Subject] = ()
     for event in train_people(workshop, order, stop):

@@ -1,8 +1,9 @@
 """LoRAs: what words cannot say about a face, learned from photos into low-rank layers; a person's, or a checkpoint's.
 
-The loss of the words themselves, inside the head; and, so that nothing else changes, the frozen checkpoint's own
-prediction as target outside of it, and everywhere where no trigger word is (prior preservation as in DreamBooth,
-arXiv 2208.12242, with the prediction in the place of generated pictures).
+The loss of the words themselves, inside the head, and late in the drawing, when the scene is settled and faces are
+made. So that nothing else changes, the frozen checkpoint's own prediction is the target outside of the head, early in
+the drawing, and wherever no trigger word is (prior preservation as in DreamBooth, arXiv 2208.12242, with the prediction
+in the place of generated pictures).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from celebbasis_ext.dataset import encode_views, pick_views
+from celebbasis_ext.dataset import Views, encode_views, pick_views
 from celebbasis_ext.errors import TrainingDiverged
 from celebbasis_ext.lora import LowRankLayers
 from celebbasis_ext.prompts import training_prompt
@@ -121,51 +122,61 @@ class LoraTraining:
 
     @torch.no_grad()
     def _noisy(self) -> Noisy:
-        """Noisy views of the photos: with the trigger words, and then without.
+        """Noisy views of the photos: first those to learn from, then those that are to stay what they are.
 
-        Those with come in pairs, the second with the first one's noise reversed: most of what noise does to the
-        gradient cancels out, and what is left is the face.
+        The first come in pairs, the second of which has the first one's noise reversed: most of what noise does to
+        the gradient cancels out.
         """
-        pairs, total = self.config.pairs, len(self.denoiser.alphas_cumprod)
+        pairs = self.config.pairs
         generator = torch.Generator().manual_seed(self.photo.seed * 1_000_003 + self.step)
         rng = np.random.default_rng((self.photo.seed, self.step, 1))
         shown = _cycled(len(self.people), pairs, rng) + _cycled(len(self.people), self.config.kept, rng)
-        x_0, head = self._views(shown, generator)
-        noise = torch.randn(x_0.shape, generator=generator).to(x_0)
-        spread = [spread_timesteps(count, total, generator) for count in (pairs, self.config.kept)]
-        timesteps = torch.cat(spread).to(x_0.device)
-        x_0, head, timesteps = (torch.cat([rows[:pairs], rows]) for rows in (x_0, head, timesteps))
-        noise, prompts = torch.cat([-noise[:pairs], noise]), self._prompts(shown, rng)
-        alpha_bar = self.denoiser.alphas_cumprod[timesteps]
-        words = {self.people[i].subject.name: self.words[i] for i in shown[:pairs]}
+        views, names = self._views(shown, generator), self._names(shown, rng)
+        named = zip(names, views.descriptions, strict=True)
+        prompts = [training_prompt(rng, name, said, self.photo) if name else "" for name, said in named]
+        noise = torch.randn(views.latents.shape, generator=generator).to(views.latents)
+        timesteps = self._timesteps(names, generator).to(noise.device)
+        x_0, head, timesteps = (torch.cat([rows[:pairs], rows]) for rows in (views.latents, views.weights, timesteps))
+        noise, alpha_bar = torch.cat([-noise[:pairs], noise]), self.denoiser.alphas_cumprod[timesteps]
+        words = {self.people[i].subject.name: self.words[i] for i in shown}
         return Noisy(
             add_noise(x_0, noise, alpha_bar), timesteps,
             training_target(self.denoiser.prediction_type, x_0, noise, alpha_bar), head,
             self.denoiser.encode_prompt([*prompts[:pairs], *prompts], words),
         )  # fmt: skip
 
-    def _views(self, shown: Sequence[int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Latents and head weights of the people shown, who stand in it as often as they are shown."""
+    def _views(self, shown: Sequence[int], generator: torch.Generator) -> Views:
+        """One view for each of the people shown."""
         picked = {i: pick_views(self.views[i], shown.count(i), generator) for i in sorted(set(shown))}
-        rows = [(picked[i][0][n], picked[i][1][n]) for i, n in _numbered(shown)]
-        x_0, head = (torch.stack(parts) for parts in zip(*rows, strict=True))
-        return x_0, head
+        rows = [(picked[i], list(shown[:at]).count(i)) for at, i in enumerate(shown)]
+        return Views(
+            torch.stack([views.latents[n] for views, n in rows]),
+            torch.stack([views.weights[n] for views, n in rows]),
+            tuple(views.descriptions[n] for views, n in rows),
+        )
 
-    def _prompts(self, shown: Sequence[int], rng: np.random.Generator) -> list[str]:
-        """Of the people shown; for those who are to stay what they are with somebody else's name, or empty, which is
-        what guidance leads away from."""
-        subjects = [self.people[i].subject for i in shown]
-        prompts = [training_prompt(rng, s.name, s.description, self.photo) for s in subjects[: self.config.pairs]]
-        for subject in subjects[self.config.pairs :]:
-            other = str(self.others[rng.integers(len(self.others))])
-            named = training_prompt(rng, other, subject.description, self.photo)
-            prompts.append("" if rng.random() < EMPTY else named)
-        return prompts
+    def _names(self, shown: Sequence[int], rng: np.random.Generator) -> list[str]:
+        """Whom the prompts name. Of those that are to stay what they are every other names the person too, and some are
+        empty, which is what guidance leads away from."""
+        names = [self.people[i].subject.name for i in shown]
+        for i in range(self.config.pairs, len(names), 2):
+            names[i] = "" if rng.random() < EMPTY else str(self.others[rng.integers(len(self.others))])
+        return names
+
+    def _timesteps(self, names: Sequence[str], generator: torch.Generator) -> Tensor:
+        """[pairs + kept] late ones to learn from; any for other names, and early ones for the person's own."""
+        pairs, total = self.config.pairs, len(self.denoiser.alphas_cumprod)
+        late = round(self.config.until * total)
+        own = {known.subject.name for known in self.people}
+        anywhere = spread_timesteps(self.config.kept, total, generator)
+        early = late + spread_timesteps(self.config.kept, total - late, generator)
+        kept = torch.tensor([name in own for name in names[pairs:]], dtype=torch.bool)
+        return torch.cat([spread_timesteps(pairs, late, generator), torch.where(kept, early, anywhere)])
 
 
 @dataclass(frozen=True)
 class Noisy:
-    """What a step works with; the rows with a trigger word come first.
+    """What a step works with; the pairs to learn from come first.
 
     Attributes:
         x_t: [b, 4, h, w].
@@ -186,8 +197,3 @@ def _cycled(people: int, count: int, rng: np.random.Generator) -> list[int]:
     """`count` of the people, each as often as the others as far as it goes."""
     rounds = math.ceil(count / people)
     return [int(i) for _ in range(rounds) for i in rng.permutation(people)][:count]
-
-
-def _numbered(shown: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Each with how often it came before."""
-    return ((i, list(shown[:at]).count(i)) for at, i in enumerate(shown))

@@ -27,13 +27,15 @@ class WholeMatrixAdam(torch.optim.Optimizer):
         params: The parameters.
         lr: Length of a step along each direction in which the gradients agree.
         betas: Decay of the averages of the gradients and of their outer products.
+        weight_decay: Of the parameters, in parts of `lr`, as in AdamW.
         damping: Added to the matrix' diagonal, in parts of its mean; where the loss hardly moves at all, nothing does.
     """
 
     def __init__(
-        self, params: Iterable[Tensor], lr: float, betas: tuple[float, float] = (0.9, 0.98), damping: float = 0.01
-    ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "damping": damping})
+        self, params: Iterable[Tensor], lr: float, betas: tuple[float, float] = (0.9, 0.98), weight_decay: float = 0.0,
+        damping: float = 0.01,
+    ) -> None:  # fmt: skip
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "damping": damping})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -41,6 +43,7 @@ class WholeMatrixAdam(torch.optim.Optimizer):
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     direction = self._direction(self.state[parameter], parameter.grad.flatten(1), group)
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
                     parameter.add_(direction.view_as(parameter), alpha=-group["lr"])
 
     def _direction(self, state: dict[str, Any], grad: Tensor, group: dict[str, Any]) -> Tensor:

@@ -97,7 +97,7 @@ class Studio:
         def work(report: Report) -> Outcome:
             return run_training(self.context.open_workshop(), order, wish, report)
 
-        job = self.context.queue.order(", ".join(order.names), "train", work, order.names)
+        job = self.context.queue.order(", ".join(order.people), "train", work, order.people)
         known = {known.id for known in self.context.queue.jobs()}
         orders = self.context.orders
         for forgotten in orders.keys() - known:
@@ -109,7 +109,7 @@ class Studio:
         """The last training that was stopped under way and whose photos are still known; of these names, if given."""
         for order, wish in reversed(self.context.orders.values()):
             if order.names == tuple(names) or not names:
-                return (order, wish) if self.is_unfinished(order.names) else None
+                return (order, wish) if self.is_unfinished(order.people) else None
         return None
 
     def is_unfinished(self, names: Sequence[str]) -> bool:

@@ -19,7 +19,7 @@ from celebbasis_ext.errors import TrainingDiverged
 from celebbasis_ext.optimiser import WholeMatrixAdam
 from celebbasis_ext.prompts import training_prompt
 from celebbasis_ext.schedule import add_noise, cosine, spread_timesteps, training_target
-from celebbasis_ext.types import CelebBasis, Floats, StepDone, Subject, TrainConfig
+from celebbasis_ext.types import CelebBasis, Encoder, Floats, StepDone, Subject, TrainConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,20 +38,22 @@ class Training:
         subjects: Who is learned, together.
         config: How.
         state: What `state_dict` of an earlier run returned.
+        encoder: The checkpoint's, where `config.start` asks for it.
 
     Raises:
+        InvalidSettings: See `new_coefficients`.
         TrainingDiverged: While iterating, where the loss is not a finite number.
     """
 
     def __init__(
         self, denoiser: Denoiser, basis: CelebBasis, subjects: Sequence[Subject], config: TrainConfig,
-        state: dict[str, Any] | None = None,
+        state: dict[str, Any] | None = None, encoder: Encoder | None = None,
     ) -> None:  # fmt: skip
         self.denoiser, self.subjects, self.config = denoiser, tuple(subjects), config
         device = denoiser.alphas_cumprod.device
         self.device_type = device.type
         identities = np.stack([subject.identity for subject in subjects])
-        self.coefficients = new_coefficients(basis, config, identities).to(device)
+        self.coefficients = new_coefficients(basis, config, identities, encoder).to(device)
         self.vectors = VectorsFromCoefficients(basis).to(device)
         self.views = [encode_views(denoiser, subject, config) for subject in subjects]
         self.optimiser = _optimiser(self.coefficients, config)
@@ -95,11 +97,11 @@ class Training:
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
         rng = np.random.default_rng((self.config.seed, self.step))
         picked = [pick_views(views, self.config.batch, generator) for views in self.views]
-        x_0, weights = (torch.cat(parts) for parts in zip(*picked, strict=True))
+        x_0, weights = torch.cat([v.latents for v in picked]), torch.cat([v.weights for v in picked])
         prompts = [
-            training_prompt(rng, s.name, s.description, self.config)
-            for s in self.subjects
-            for _ in range(self.config.batch)
+            training_prompt(rng, subject.name, description, self.config)
+            for subject, views in zip(self.subjects, picked, strict=True)
+            for description in views.descriptions
         ]
         noise = torch.randn(x_0.shape, generator=generator).to(x_0)
         timesteps = spread_timesteps(len(x_0), len(self.denoiser.alphas_cumprod), generator).to(x_0.device)
@@ -135,4 +137,5 @@ class Training:
 def _optimiser(coefficients: Coefficients, config: TrainConfig) -> torch.optim.Optimizer:
     """A mapper has far too many weights for a whole matrix."""
     whole = config.optimiser == "matrix" and config.learn == "coefficients"
-    return (WholeMatrixAdam if whole else torch.optim.Adam)(coefficients.parameters(), lr=config.learning_rate)
+    kind = WholeMatrixAdam if whole else torch.optim.AdamW
+    return kind(coefficients.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)

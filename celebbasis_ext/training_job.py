@@ -115,7 +115,7 @@ class _Watched:
         basis = basis_of(self.workshop)
         people = [
             Embedding(name, word_vectors(basis, own))
-            for name, own in zip(self.order.names, event.coefficients, strict=True)
+            for name, own in zip(self.order.people, event.coefficients, strict=True)
         ]
         prompts = [with_word(self.wish.prompt, person.name) for person in people]
         return self.workshop.host.generate(prompts, [SEED] * len(prompts), people)

@@ -98,6 +98,49 @@ class Checkpoint:
     prediction_type: Literal["epsilon", "v_prediction"]
     resolution: int
 
+    @property
+    def key(self) -> str:
+        """What tells it from others."""
+        return self.sha256 or self.name
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A picture that the checkpoint drew for a name, less all but the face.
+
+    Attributes:
+        name: Whose picture was asked for.
+        prompt: What was asked for; {} stands for the name.
+        seed: Of the noise.
+        faces: How many were found, passers-by not counted.
+        crop: [112, 112, 3] the largest face, aligned; None where there is none.
+        identity: [I] its identity vector, of length 1; None where there is none.
+        quality: Of that face, in [0, 1], see `faces.quality.overall`; 0 where there is none.
+    """
+
+    name: str
+    prompt: str
+    seed: int
+    faces: int
+    crop: Image | None = field(repr=False, compare=False)
+    identity: Floats | None = field(repr=False, compare=False)
+    quality: float
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What a checkpoint draws for its celebrities.
+
+    Attributes:
+        shots: Name after name, in the order of the list; fewer than planned where the drawing was stopped.
+        fingerprint: Of the checkpoint, the names and their token embeddings, the face models, and how it was drawn.
+        faces: Which face models saw it; identity vectors of others cannot be compared with these.
+    """
+
+    shots: tuple[Shot, ...]
+    fingerprint: str
+    faces: str
+
 
 @dataclass(frozen=True)
 class PhotoWarning:
@@ -128,6 +171,8 @@ class Subject:
         description: What is in the photo but is not the person, one phrase each.
         crop: [112, 112, 3] the face as the recogniser saw it; None where nobody kept it.
         warnings: What is wrong with the photo.
+        quality: Of the face in [0, 1]; how much it counts where there are several photos.
+        more: The same person's other photos; `identity` is then the mean over all of them, by quality.
     """
 
     name: str
@@ -137,6 +182,8 @@ class Subject:
     description: tuple[str, ...] = ()
     crop: Image | None = None
     warnings: tuple[PhotoWarning, ...] = ()
+    quality: float = 1.0
+    more: tuple[Subject, ...] = ()
 
 
 FaceChoice = int | Literal["largest"] | None
@@ -152,6 +199,9 @@ class TrainConfig:
     Attributes:
         steps: Optimiser steps; more fits the photo more closely and lets more of it leak.
         batch: Noisy views per person and step.
+        start: "anywhere" on the sphere (at the centre without one), or where the checkpoint's "encoder" sees the face;
+            from there coefficients move as far along each direction as the encoder may err.
+        weight_decay: Pulls back to the encoder's answer with every step, in parts of the learning rate.
         optimiser: "matrix" weighs every pair of coefficients, "adam" scales them one by one; a mapper takes Adam.
         learning_rate: Of the optimiser, in the celebrities' mean distance from their centre.
         decay: Lower the learning rate as a cosine to a tenth; else it is constant.
@@ -173,6 +223,8 @@ class TrainConfig:
 
     steps: int = 100
     batch: int = 4
+    start: Literal["anywhere", "encoder"] = "anywhere"
+    weight_decay: float = 0.0
     optimiser: Literal["matrix", "adam"] = "matrix"
     learning_rate: float = 5e-2
     decay: bool = True
@@ -226,11 +278,12 @@ class LoraConfig:
     Attributes:
         steps: Optimiser steps.
         pairs: Noisy views of the photo per step, each with some noise and with its reverse.
-        kept: Noisy pictures per step that are to stay what they are, because the trigger word is absent.
+        kept: Noisy views per step that are to stay what they are.
         rank: Of the layers.
         learning_rate: Adam's.
+        until: Share of the noise schedule, from its clear end, in which the face is learned; beyond, nothing changes.
         background_weight: Weight of what is to stay what it is outside the head, beside 1 for the head itself.
-        keep_weight: Weight of what is to stay what it is without the trigger word.
+        keep_weight: Weight of what is to stay what it is in the views that are kept.
     """
 
     steps: int = 60
@@ -238,6 +291,7 @@ class LoraConfig:
     kept: int = 2
     rank: int = 4
     learning_rate: float = 1e-3
+    until: float = 0.5
     background_weight: float = 1.0
     keep_weight: float = 1.0
 
@@ -355,3 +409,90 @@ class LoraSaved:
 
 Event = Prepared | StepDone | Saved
 LoraEvent = LoraStepDone | LoraSaved
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Some pictures of a gallery were drawn, looked at and stored.
+
+    Attributes:
+        shots: The new ones.
+        done: Pictures that are there, from earlier runs too.
+        total: Pictures planned.
+        seconds_left: Estimated.
+    """
+
+    shots: tuple[Shot, ...]
+    done: int
+    total: int
+    seconds_left: float = 0.0
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The drawing of a gallery ended.
+
+    Attributes:
+        gallery: All that is there.
+        folder: Where it is stored.
+        finished: Whether all planned pictures are there.
+    """
+
+    gallery: Gallery
+    folder: Path
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Faces to coefficients without training, for one checkpoint and one recogniser; see `encoder.py`.
+
+    I is the length of an identity vector, T x K the basis' shape.
+
+    Attributes:
+        weight: [I, T * K] of the linear part.
+        bias: [T * K].
+        network: Weight and bias of each layer of a small network, whose answer is added; empty where ridge is better.
+        radius: [T] of the celebrities' sphere.
+        centre: [I] mean identity vector of the faces that were learned from.
+        whitening: [I, I] brings their differences from it to unit variance.
+        spread: [T * K, T * K] a root of the covariance of its errors on held-out names: where it may be wrong.
+        decoder: [T * K + 1, I] the identity vector to be expected of coefficients; the last row is its bias.
+        sureness: [3] expected likeness = sureness @ (1, agreement, familiarity).
+        doubt: Standard deviation of the likeness that was measured, about the one expected.
+        basis: Fingerprint of the celeb basis.
+        checkpoint: Whose pictures were learned from: its sha256, or its name where that is unknown.
+        faces: Name of the face models.
+        facts: How it was made, as text for the file's header.
+    """
+
+    weight: Floats
+    bias: Floats
+    network: tuple[tuple[Floats, Floats], ...]
+    radius: Floats
+    centre: Floats
+    whitening: Floats
+    spread: Floats
+    decoder: Floats
+    sureness: Floats
+    doubt: float
+    basis: str
+    checkpoint: str
+    faces: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Understood:
+    """A face, or several of the same person, as coefficients.
+
+    Attributes:
+        coefficients: [T, K] on the celebrities' sphere.
+        expected_likeness: What the recogniser is expected to say of pictures and photo, a cosine, before any is drawn;
+            nan where the encoder was never checked.
+        doubt: Its standard deviation.
+    """
+
+    coefficients: Floats
+    expected_likeness: float
+    doubt: float

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from celebbasis_ext.errors import MissingModel, MissingPackage
+from celebbasis_ext.errors import InvalidSettings, MissingModel, MissingPackage
 from celebbasis_ext.faces.weights import default_faces
 from celebbasis_ext.files.checkpoint import recognise
 from celebbasis_ext.jobs import Workshop
@@ -31,11 +31,13 @@ class Equipment:
         checkpoint: A file or a folder; None for the miniature.
         placement: Where and how it runs; None for the CPU in fp32.
         describer: None takes the miniature's tagger there, and elsewhere CLIP if open_clip is installed.
+        names: A list of celebrities, one on each line; None for the shipped one, or the miniature's own.
     """
 
     checkpoint: Path | None = None
     placement: Placement | None = None
     describer: Literal["tagger", "clip", "none"] | None = None
+    names: Path | None = None
 
 
 def open_workshop(
@@ -66,25 +68,36 @@ def open_workshop(
         host = StandaloneHost.load(equipment.checkpoint, embeddings_dir, equipment.placement)
     about = host.checkpoint
     say(f"{about.name}: {about.family}, {about.prediction_type}, {about.resolution} px, {host.where}")
-    return Workshop(host, found_faces, describer, _names(equipment.checkpoint))
+    return Workshop(host, found_faces, describer, _names(equipment.checkpoint, equipment.names))
 
 
 def _miniature(embeddings_dir: Path, equipment: Equipment) -> Workshop:
     from celebbasis_ext.miniature.workshop import open_workshop as open_miniature
 
     workshop = open_miniature(embeddings_dir, placement=_reproducible(equipment.placement))
+    if equipment.names is not None:
+        workshop = dataclasses.replace(workshop, names=_listed(equipment.names))
     if equipment.describer in (None, "tagger"):
         return workshop
     return dataclasses.replace(workshop, describer=_describer(equipment, lambda _: None))
 
 
-def _names(checkpoint: Path) -> tuple[str, ...]:
+def _names(checkpoint: Path, listed: Path | None) -> tuple[str, ...]:
     """The shipped celebrities; the miniature's own for a copy of it, or for another that was trained like it."""
+    if listed is not None:
+        return _listed(listed)
     if recognise(checkpoint).config != "miniature":
         return load_names()
     from celebbasis_ext.miniature.people import celebrities
 
     return tuple(person.name for person in celebrities())
+
+
+def _listed(path: Path) -> tuple[str, ...]:
+    try:
+        return load_names(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"The list of names {path} cannot be read ({error}).", "Check the path.") from error
 
 
 def _reproducible(placement: Placement | None) -> Placement | None:

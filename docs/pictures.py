@@ -221,6 +221,10 @@ def move() -> Image:
     return contact_sheet(rows, [p.replace("{}", "...") for p in SHEETS])
 
 
+def gallery() -> Image:
+    return read("gallery.png")
+
+
 def names() -> Image:
     """Two tokens, two columns: first names down, last names across."""
     firsts, lasts = (3, 40, 90), (8, 50, 77, 120)
@@ -252,7 +256,7 @@ def lab() -> Image:
 
 MAKERS: dict[str, Callable[[], Image]] = {
     maker.__name__: maker
-    for maker in (demo, train, faces, generate, inspect, mix, sample, move, names, miniature, lab)
+    for maker in (demo, train, faces, generate, inspect, mix, sample, move, gallery, names, miniature, lab)
 }  # fmt: skip
 """In the order in which the pages are run."""
 

@@ -26,11 +26,24 @@ MODULES = {name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") 
 
 DOORS = {"ui", "api", "cli"}
 # What tab and API do alike, without a page or a route.
-SHARED_ACTIONS = {"context", "people_actions", "studio", "training_job"}
+SHARED_ACTIONS = {"context", "gallery_job", "people_actions", "studio", "training_job"}
 ROOMS = (
     DOORS
     | SHARED_ACTIONS
-    | {"types", "errors", "faces", "files", "hosts", "jobs", "lora_job", "tools", "evaluate", "miniature", "data"}
+    | {
+        "types",
+        "errors",
+        "faces",
+        "files",
+        "hosts",
+        "jobs",
+        "gallery",
+        "lora_job",
+        "tools",
+        "evaluate",
+        "miniature",
+        "data",
+    }
     | {"workshops", "webui"}
 )
 BASE = {"types", "errors"}
@@ -228,6 +241,19 @@ def test_tools_stand_beside_jobs() -> None:
     )
 
 
+def test_the_gallery_stands_beside_jobs() -> None:
+    allowed = ENGINE | BASE | {"faces", "files", "jobs"}
+    forbid(
+        "gallery may import only the engine, faces, files, types, errors, jobs and hosts.base:",
+        lambda i: i.own and i.source == "gallery" and i.what != "hosts.base" and i.target not in allowed,
+    )
+    above = DOORS | SHARED_ACTIONS | {"evaluate"}
+    forbid(
+        "gallery is imported only by the shared actions, ui, api, cli and evaluate:",
+        lambda i: i.own and i.target == "gallery" and i.source not in above,
+    )
+
+
 def test_the_lora_follows_the_job_that_saves_the_words() -> None:
     allowed = ENGINE | BASE | {"faces", "files", "jobs"}
     forbid(
@@ -241,7 +267,7 @@ def test_the_lora_follows_the_job_that_saves_the_words() -> None:
 
 
 def test_shared_actions_stand_between_jobs_and_doors() -> None:
-    allowed = ENGINE | BASE | SHARED_ACTIONS | {"faces", "files", "jobs", "lora_job", "tools", "evaluate"}
+    allowed = ENGINE | BASE | SHARED_ACTIONS | {"faces", "files", "jobs", "gallery", "lora_job", "tools", "evaluate"}
     forbid(
         "The shared actions may import what lies below them, and no host:",
         lambda i: i.own and i.source in SHARED_ACTIONS and i.target not in allowed,
@@ -266,9 +292,10 @@ def test_what_the_tab_does_knows_no_gradio() -> None:
 
 
 def test_only_doors_and_tools_import_jobs() -> None:
-    allowed = DOORS | SHARED_ACTIONS | {"jobs", "lora_job", "tools", "workshops", "webui", "evaluate", "miniature"}
+    allowed = DOORS | SHARED_ACTIONS | {"jobs", "gallery", "lora_job", "tools", "workshops", "webui"}
+    allowed |= {"evaluate", "miniature"}
     forbid(
-        "jobs is imported by what stands above it, and by the job that follows it:",
+        "jobs is imported by what stands above it, and by the jobs that follow it:",
         lambda i: i.own and i.target == "jobs" and i.source not in allowed,
     )
 

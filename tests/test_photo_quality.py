@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import cv2
@@ -11,7 +12,18 @@ import pytest
 from celebbasis_ext.faces.align import align
 from celebbasis_ext.faces.base import FaceBackend, find_face
 from celebbasis_ext.faces.opencv import OpenCVFaces
-from celebbasis_ext.faces.quality import Quality, measure, photo_warnings
+from celebbasis_ext.faces.quality import (
+    BLURRED,
+    DARK,
+    FACE_IN_SQUARE,
+    OVEREXPOSED,
+    SMALL,
+    TILTED,
+    Quality,
+    measure,
+    overall,
+    photo_warnings,
+)
 from celebbasis_ext.files.photo import read_photo
 from celebbasis_ext.miniature.portraits import draw_portraits
 from celebbasis_ext.miniature.workshop import Assets, open_faces
@@ -169,3 +181,23 @@ def test_a_warning_says_value_limit_and_what_to_change(kind: str, poor: dict[str
     assert shown in warning.sentence and " wanted" in warning.sentence
     advice = warning.sentence.partition("): ")[2]
     assert advice.split()[0].rstrip(",") in {"take", "choose", "turn"} and advice.endswith(".")
+
+
+FRONTAL = Quality(brightness=120, overexposed=0.0, sharpness=0.3, size=400, yaw=0, tilt=0, score=0.95)
+
+
+def test_a_good_face_weighs_one_and_half_of_a_limit_one_half() -> None:
+    assert overall(FRONTAL, 512, 0.9) == 1
+    for change in (
+        {"brightness": DARK / 2}, {"sharpness": BLURRED / 2}, {"overexposed": 2 * OVEREXPOSED}, {"tilt": -2 * TILTED},
+        {"score": 0.45}, {"yaw": 60.0}, {"size": SMALL * FACE_IN_SQUARE * 256},
+    ):  # fmt: skip
+        assert overall(dataclasses.replace(FRONTAL, **change), 512, 0.9) == pytest.approx(0.5)
+
+
+def test_what_is_warned_of_weighs_less_and_nothing_weighs_less_than_nothing() -> None:
+    bad = Quality(brightness=0, overexposed=1, sharpness=0, size=0, yaw=120, tilt=90, score=0)
+    assert overall(bad, 512, 0.9) == 0
+    dim = dataclasses.replace(FRONTAL, brightness=0.9 * DARK)
+    dim_and_turned = dataclasses.replace(dim, yaw=40)
+    assert 0 < overall(dim_and_turned, 512, 0.9) < overall(dim, 512, 0.9) < 1

@@ -7,11 +7,25 @@ import sys
 from collections.abc import Sequence
 
 from celebbasis_ext import __version__
-from celebbasis_ext.cli import demo, faces, generate, inspect, lab, miniature, mix, move, names, sample, train, ui
+from celebbasis_ext.cli import (
+    demo,
+    faces,
+    gallery,
+    generate,
+    inspect,
+    lab,
+    miniature,
+    mix,
+    move,
+    names,
+    sample,
+    train,
+    ui,
+)
 from celebbasis_ext.cli.exit import BAD_INPUT, INTERRUPTED
 from celebbasis_ext.errors import CelebBasisError
 
-COMMANDS = (demo, train, faces, generate, inspect, mix, sample, move, names, ui, miniature, lab)
+COMMANDS = (demo, train, faces, generate, inspect, mix, sample, move, gallery, names, ui, miniature, lab)
 """In the order in which one meets them. Each has `add(commands)`, which adds its parser and sets its `command`."""
 
 _EXAMPLES = """examples:

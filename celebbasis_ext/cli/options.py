@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from celebbasis_ext.workshops import Equipment
 
 
-def add_equipment(command: argparse.ArgumentParser) -> None:
+def add_equipment(command: argparse.ArgumentParser, describer: bool = True) -> None:
     """Checkpoint, device and describer as options; without a checkpoint it is the miniature."""
-    group = command.add_argument_group("checkpoint and describer")
+    group = command.add_argument_group("checkpoint and describer" if describer else "checkpoint")
     group.add_argument(
         "--checkpoint", type=Path, metavar="PATH",
         help="Stable Diffusion 1.x, 2.x or XL: a file, or a diffusers folder (default: the miniature)",
@@ -36,7 +36,15 @@ def add_equipment(command: argparse.ArgumentParser) -> None:
         "--resolution", type=int, metavar="PX",
         help="picture size in pixels, a multiple of 64 (default: the checkpoint's own)",
     )  # fmt: skip
+    group.add_argument(
+        "--names", type=Path, metavar="FILE",
+        help="the celebrities, one on each line, such as `celebbasis names` writes (default: the shipped list, or the "
+        "miniature's own)",
+    )  # fmt: skip
     group.add_argument("--low-memory", action="store_true", help="needs less memory and is a third slower")
+    if not describer:
+        command.set_defaults(describer="none")
+        return
     group.add_argument(
         "--describer", choices=("tagger", "clip", "none"),
         help="who says what is in a photo beside the person, where --describe does not; the tagger knows drawn people "
@@ -50,7 +58,7 @@ def equipment_from(options: argparse.Namespace) -> Equipment:
     from celebbasis_ext.workshops import Equipment
 
     placement = Placement(options.device, options.precision, options.resolution, options.low_memory)
-    return Equipment(options.checkpoint, placement, options.describer)
+    return Equipment(options.checkpoint, placement, options.describer, options.names)
 
 
 def add_config(command: argparse.ArgumentParser) -> None:

@@ -38,14 +38,14 @@ def run_with_loras(
     from celebbasis_ext.lora_job import learn_people
 
     saved, loras = None, None
-    with _Interrupt() as interrupt:
+    with Interrupt() as interrupt:
         for event in learn_people(workshop, order, lambda: interrupt.pressed):
             if isinstance(event, Prepared):
                 on_prepared(event)
                 print_surprises(workshop, [subject.name for subject in event.subjects])
             elif isinstance(event, StepDone | LoraStepDone):
                 interrupt.patient = True
-                _show_progress(event)
+                show_bar(event.step, event.steps, _said(event), event.seconds_left)
             elif isinstance(event, Saved):
                 saved = event
             else:
@@ -58,26 +58,29 @@ def run_with_loras(
     return saved, loras
 
 
-def _show_progress(done: StepDone | LoraStepDone) -> None:
+def _said(done: StepDone | LoraStepDone) -> str:
+    return f"{'LoRA  ' if isinstance(done, LoraStepDone) else ''}loss {done.loss:.4f}"
+
+
+def show_bar(step: int, steps: int, said: str, seconds_left: float) -> None:
     """One line that is drawn over itself; a line every tenth of the way where the output is no terminal."""
     terminal = sys.stderr.isatty()
-    if not terminal and done.step % max(1, done.steps // 10):
+    if not terminal and step % max(1, steps // 10):
         return
-    filled = round(30 * done.step / done.steps)
+    filled = round(30 * step / steps)
     bar = "#" * filled + "-" * (30 - filled)
-    end = "\n" if not terminal or done.step == done.steps else ""
-    what = "  LoRA" if isinstance(done, LoraStepDone) else ""
-    text = f"[{bar}] {done.step}/{done.steps}{what}  loss {done.loss:.4f}  {done.seconds_left:4.0f} s left"
+    end = "\n" if not terminal or step == steps else ""
+    text = f"[{bar}] {step}/{steps}  {said}  {seconds_left:4.0f} s left"
     print(("\r" if terminal else "") + text, end=end, file=sys.stderr, flush=True)
 
 
-class _Interrupt:
+class Interrupt:
     """Ctrl-C while it is entered: at once, or where it is `patient` the first time only noted in `pressed`."""
 
     def __init__(self) -> None:
         self.patient = self.pressed = False
 
-    def __enter__(self) -> _Interrupt:
+    def __enter__(self) -> Interrupt:
         self._before = signal.signal(signal.SIGINT, self._note)
         return self
 

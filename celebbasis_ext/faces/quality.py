@@ -123,6 +123,29 @@ def _tilt(landmarks: Floats) -> float:
     return float(np.degrees(np.arctan2(y, x)))
 
 
+def overall(quality: Quality, resolution: int, doubtful: float) -> float:
+    """One figure for a face, in [0, 1]: what weighs a picture among several of the same person.
+
+    min(1, score / doubtful) * cos(yaw), times one factor for each limit that a warning would name: 1 as long as the
+    limit is kept, and where it is missed the ratio by which it is, so that half the sharpness that is wanted gives 0.5.
+
+    Args:
+        quality: As measured.
+        resolution: Of the checkpoint, in pixels.
+        doubtful: The detector's confidence below which something may be no face.
+    """
+    kept = (
+        quality.score / doubtful,
+        quality.brightness / DARK,
+        OVEREXPOSED / max(quality.overexposed, 1e-9),
+        quality.sharpness / BLURRED,
+        quality.size / (SMALL * FACE_IN_SQUARE * resolution),
+        TILTED / max(abs(quality.tilt), 1e-9),
+    )
+    facing = max(float(np.cos(np.radians(quality.yaw))), 0.0)
+    return float(np.clip(np.prod(np.minimum(kept, 1.0)) * facing, 0.0, 1.0))
+
+
 def photo_warnings(quality: Quality, resolution: int, doubtful: float) -> tuple[PhotoWarning, ...]:
     """What is wrong with a photo, and what to do about it; nothing where it is good.
 

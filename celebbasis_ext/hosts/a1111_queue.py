@@ -38,8 +38,32 @@ class Shown(Protocol):
 class HostTurn:
     """The host's side of a running job."""
 
-    def __init__(self) -> None:
+    def __init__(self, task: str) -> None:
+        self._task = task
         self._preview_step: int | None = None
+        self._stopped = False
+
+    def take(self) -> None:
+        """Waits in the host's queue, behind all who came before, then holds it."""
+        from modules import call_queue, progress, shared
+
+        progress.add_task_to_queue(self._task)
+        call_queue.queue_lock.acquire()
+        shared.state.begin(job=self._task)
+        progress.start_task(self._task)
+
+    def give_back(self) -> None:
+        from modules import call_queue, shared
+
+        shared.state.end()
+        shared.state.skipped = shared.state.interrupted = shared.state.stopping_generation = False
+        call_queue.queue_lock.release()
+
+    def let_others(self) -> None:
+        """Everybody who waits for the host goes first; for the pages the job is in the queue meanwhile."""
+        self._stopped = self.stop_wanted()
+        self.give_back()
+        self.take()
 
     def show(self, progress: Shown) -> None:
         """Moves the host's progress bar, and shows the preview if it is a new one."""
@@ -59,7 +83,7 @@ class HostTurn:
         """Whether somebody pressed Interrupt, anywhere in the WebUI."""
         from modules import shared
 
-        return bool(shared.state.interrupted or shared.state.stopping_generation)
+        return self._stopped or bool(shared.state.interrupted or shared.state.stopping_generation)
 
 
 def task_of(job: Waiting) -> str:
@@ -69,17 +93,13 @@ def task_of(job: Waiting) -> str:
 
 @contextmanager
 def take_turn(job: Waiting) -> Iterator[HostTurn]:
-    """Waits in the host's queue, then holds it."""
-    from modules import call_queue, progress, shared
+    """Waits in the host's queue, then holds it; whoever has it may let others go first."""
+    from modules import progress
 
-    task = task_of(job)
-    progress.add_task_to_queue(task)
-    with call_queue.queue_lock:
-        shared.state.begin(job=task)
-        progress.start_task(task)
-        try:
-            yield HostTurn()
-        finally:
-            progress.finish_task(task)
-            shared.state.end()
-            shared.state.skipped = shared.state.interrupted = shared.state.stopping_generation = False
+    turn = HostTurn(task_of(job))
+    turn.take()
+    try:
+        yield turn
+    finally:
+        progress.finish_task(task_of(job))
+        turn.give_back()

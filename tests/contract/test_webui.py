@@ -431,6 +431,40 @@ def test_jobs_and_pictures_wait_for_each_other(a1111: A1111Host) -> None:
     assert order == ["job", "generation"]
 
 
+def test_a_long_job_lets_pictures_come_first_where_it_pauses(a1111: A1111Host, state: Any) -> None:
+    from modules import call_queue, progress
+
+    task = "task(celebbasis-0000000000cd)"
+    order: list[str] = []
+
+    def generation() -> None:
+        with call_queue.queue_lock:
+            order.append(f"picture, {task in progress.pending_tasks}, {state.job or 'idle'}")
+
+    with take_turn(SimpleNamespace(id="0000000000cd")) as turn:
+        for batch in range(3):
+            waiting = threading.Thread(target=generation)
+            waiting.start()
+            time.sleep(0.05)
+            order.append(f"batch {batch}")
+            turn.let_others()
+            waiting.join(timeout=5)
+            assert (state.job, progress.current_task) == (task, task)
+            assert task not in progress.pending_tasks and task not in progress.finished_tasks
+    assert order == [line for i in range(3) for line in (f"batch {i}", "picture, True, idle")]
+    assert call_queue.queue_lock.acquire(False)
+    call_queue.queue_lock.release()
+
+
+def test_interrupt_is_remembered_over_a_pause(state: Any) -> None:
+    with take_turn(JOB) as turn:
+        turn.let_others()
+        assert not turn.stop_wanted()
+        state.interrupted = True
+        turn.let_others()
+        assert turn.stop_wanted() and not state.interrupted
+
+
 def test_a_job_that_fails_lets_go_of_the_queue(state: Any) -> None:
     from modules import call_queue
 

@@ -1,0 +1,163 @@
+"""Encoders: gallery -> pairs -> encoder, checked with people who do not exist -> file; photos -> encoder -> people.
+
+Learned once for a checkpoint. From then on somebody new takes as long as it takes to find the face.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from celebbasis_ext.basis import word_vectors
+from celebbasis_ext.encoder import (
+    answers,
+    learn_encoder,
+    pairs_of,
+    signs_of_likeness,
+    understand,
+    with_sureness,
+)
+from celebbasis_ext.faces.base import aligned, largest
+from celebbasis_ext.files.encoder import load_encoder, save_encoder
+from celebbasis_ext.files.folders import cache_dir
+from celebbasis_ext.gallery import PROMPTS
+from celebbasis_ext.jobs import Order, Workshop, basis_of, encoder_of, prepare
+from celebbasis_ext.person import save_person
+from celebbasis_ext.types import CelebBasis, Embedding, Encoder, Floats, Gallery, Image, Saved, Subject, Understood
+
+CHECKED = 60
+"""People who are made up, drawn, understood, and drawn again."""
+PICTURES = 3
+"""Of each of them, besides the portrait."""
+UNDERSTOOD = "understood from a photo of a face by an encoder, without training"
+_NOBODY = "nobody-cb"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One of the made-up people was looked at.
+
+    Attributes:
+        done: So many so far.
+        total: So many in all.
+    """
+
+    done: int
+    total: int
+
+
+def encoder_path(workshop: Workshop, encoders: Path | None = None) -> Path:
+    """Where the encoder of this checkpoint and these face models is kept."""
+    faces = hashlib.sha256(workshop.faces.name.encode()).hexdigest()[:8]
+    checkpoint = hashlib.sha256(workshop.host.checkpoint.key.encode()).hexdigest()[:12]
+    return (encoders or cache_dir() / "encoders") / f"encoder-{checkpoint}-{faces}.safetensors"
+
+
+def with_encoder(workshop: Workshop, encoders: Path | None = None) -> Workshop:
+    """The workshop with the encoder that was learned for it, if one was; else as it is.
+
+    Raises:
+        WrongEncoder: The file cannot be read.
+    """
+    path = encoder_path(workshop, encoders)
+    return dataclasses.replace(workshop, encoder=load_encoder(path)) if path.exists() else workshop
+
+
+def teach_encoder(
+    workshop: Workshop, gallery: Gallery, path: Path | None = None, checked: int = CHECKED,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Checked | Encoder]:  # fmt: skip
+    """Learns an encoder from a gallery and keeps it; yields a `Checked` for every made-up person, then the encoder.
+
+    Where `stop` turns true the encoder is kept unless too few were looked at to say how sure it is.
+
+    Args:
+        workshop: Who drew the gallery.
+        gallery: See `gallery.gather`.
+        path: The file; None for the cache.
+        checked: How many people to make up.
+        stop: Asked before each of them.
+
+    Raises:
+        TooFewNames: See `pairs_of`.
+        CannotWrite: See `save_encoder`.
+    """
+    basis = basis_of(workshop)
+    facts = {"gallery": gallery.fingerprint, "checkpoint": workshop.host.checkpoint.name}
+    pairs = pairs_of(gallery, basis)
+    encoder = learn_encoder(pairs, basis, workshop.host.checkpoint, workshop.faces.name, facts)
+    foretold: list[tuple[Floats, float]] = []
+    for seed in range(checked):
+        if stop():
+            break
+        seen = _looked_at(workshop, basis, encoder, seed)
+        foretold += [seen] if seen else []
+        yield Checked(seed + 1, checked)
+    if len(foretold) >= checked // 2 > 3:
+        signs, likeness = (np.stack(column) for column in zip(*foretold, strict=True))
+        encoder = with_sureness(encoder, signs, likeness)
+    save_encoder(encoder, path or encoder_path(workshop))
+    yield encoder
+
+
+def _looked_at(workshop: Workshop, basis: CelebBasis, encoder: Encoder, seed: int) -> tuple[Floats, float] | None:
+    """Somebody made up: a portrait, what it foretells, and how like it the pictures are; None without a face."""
+    rng = np.random.default_rng(seed)
+    columns = rng.integers(len(basis.names), size=basis.shape[0])
+    somebody = basis.coefficients[columns, np.arange(basis.shape[0])]
+    portrait = _drawn(workshop, basis, somebody, [PROMPTS[seed % len(PROMPTS)]], seed)
+    if not portrait:
+        return None
+    coefficients = answers(encoder, portrait[0][None])
+    signs = signs_of_likeness(encoder, portrait[0][None], coefficients)[0]
+    pictures = _drawn(workshop, basis, coefficients[0], PROMPTS[:1] * PICTURES, seed + 1)
+    if not pictures:
+        return None
+    return np.asarray(signs, np.float32), float(np.mean([identity @ portrait[0] for identity in pictures]))
+
+
+def _drawn(workshop: Workshop, basis: CelebBasis, person: Floats, prompts: Sequence[str], seed: int) -> list[Floats]:
+    """Identity vectors of the faces in pictures of a person [T, K]."""
+    embedding = Embedding(_NOBODY, word_vectors(basis, person))
+    seeds = [seed * 1000 + i for i in range(len(prompts))]
+    pictures: list[Image] = workshop.host.generate(
+        [prompt.format(_NOBODY) for prompt in prompts], seeds, [embedding], steps=10
+    )
+    found = [(picture, workshop.faces.detect(picture)) for picture in pictures]
+    return [aligned(workshop.faces, picture, largest(faces)).identity for picture, faces in found if faces]
+
+
+def insert_people(workshop: Workshop, order: Order) -> tuple[Saved, tuple[Subject, ...], tuple[Understood, ...]]:
+    """Writes people as the encoder understands them, at once. Of the order's training nothing is used.
+
+    Raises:
+        WrongEncoder: There is none for this checkpoint, or it belongs to another.
+        CelebBasisError: Whatever is wrong with photos and names; nothing is written then.
+    """
+    basis = basis_of(workshop)
+    encoder = encoder_of(workshop, basis)
+    wordless = dataclasses.replace(order, descriptions=((),) * len(order.photos))
+    subjects = prepare(workshop, wordless)
+    people = tuple(understand(encoder, subject.identity) for subject in subjects)
+    saved = [
+        save_person(
+            workshop.host, basis, subject.name, person.coefficients, _facts(workshop, subject, person),
+            origin=UNDERSTOOD, overwrite=order.overwrite, also_pt=order.also_pt,
+        )
+        for subject, person in zip(subjects, people, strict=True)
+    ]  # fmt: skip
+    embeddings, paths = zip(*saved, strict=True)
+    return Saved(embeddings, paths, finished=True), subjects, people
+
+
+def _facts(workshop: Workshop, subject: Subject, person: Understood) -> dict[str, object]:
+    return {
+        "photos": 1 + len(subject.more),
+        "faces": workshop.faces.name,
+        "expected_likeness": None if np.isnan(person.expected_likeness) else round(person.expected_likeness, 4),
+    }
