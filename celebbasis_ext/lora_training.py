@@ -1,8 +1,9 @@
 """LoRAs: what words cannot say about a face, learned from photos into low-rank layers; a person's, or a checkpoint's.
 
-The loss of the words themselves, inside the head; and, so that nothing else changes, the frozen checkpoint's own
-prediction as target outside of it, and everywhere where no trigger word is (prior preservation as in DreamBooth,
-arXiv 2208.12242, with the prediction in the place of generated pictures).
+The loss of the words themselves, inside the head, and late in the drawing, when the scene is settled and faces are
+made. So that nothing else changes, the frozen checkpoint's own prediction is the target outside of the head, early in
+the drawing, and wherever no trigger word is (prior preservation as in DreamBooth, arXiv 2208.12242, with the prediction
+in the place of generated pictures).
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from celebbasis_ext.hosts.base import Denoiser, Linears
 
 SOMEBODY = "a person"
+EMPTY = 0.3
+"""Share of empty prompts among those that are to stay what they are."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ class LoraTraining:
 
     def _weighed(self, noisy: Noisy, predicted: Tensor, frozen: Tensor) -> Tensor:
         """Mean square errors: to the truth inside the head, to the frozen prediction elsewhere."""
-        own = self.config.batch
+        own = 2 * self.config.pairs
         head = noisy.head[:own]
         outside = 1 - head / head.amax((1, 2, 3), keepdim=True).clamp_min(1e-6)
         change = (predicted - frozen).square()
@@ -119,48 +122,61 @@ class LoraTraining:
 
     @torch.no_grad()
     def _noisy(self) -> Noisy:
-        """Noisy views of the photos: with the trigger words, and then without."""
-        config, total = self.config, len(self.denoiser.alphas_cumprod)
+        """Noisy views of the photos: first those to learn from, then those that are to stay what they are.
+
+        The first come in pairs, the second of which has the first one's noise reversed: most of what noise does to
+        the gradient cancels out.
+        """
+        pairs = self.config.pairs
         generator = torch.Generator().manual_seed(self.photo.seed * 1_000_003 + self.step)
         rng = np.random.default_rng((self.photo.seed, self.step, 1))
-        shown = _cycled(len(self.people), config.batch, rng) + _cycled(len(self.people), config.kept, rng)
-        views = self._views(shown, generator)
-        x_0 = views.latents
-        noise = torch.randn(x_0.shape, generator=generator).to(x_0)
-        spread = [spread_timesteps(count, total, generator) for count in (config.batch, config.kept)]
-        timesteps = torch.cat(spread).to(x_0.device)
-        alpha_bar = self.denoiser.alphas_cumprod[timesteps]
-        words = {self.people[i].subject.name: self.words[i] for i in shown[: config.batch]}
+        shown = _cycled(len(self.people), pairs, rng) + _cycled(len(self.people), self.config.kept, rng)
+        views, names = self._views(shown, generator), self._names(shown, rng)
+        named = zip(names, views.descriptions, strict=True)
+        prompts = [training_prompt(rng, name, said, self.photo) if name else "" for name, said in named]
+        noise = torch.randn(views.latents.shape, generator=generator).to(views.latents)
+        timesteps = self._timesteps(names, generator).to(noise.device)
+        x_0, head, timesteps = (torch.cat([rows[:pairs], rows]) for rows in (views.latents, views.weights, timesteps))
+        noise, alpha_bar = torch.cat([-noise[:pairs], noise]), self.denoiser.alphas_cumprod[timesteps]
+        words = {self.people[i].subject.name: self.words[i] for i in shown}
         return Noisy(
             add_noise(x_0, noise, alpha_bar), timesteps,
-            training_target(self.denoiser.prediction_type, x_0, noise, alpha_bar), views.weights,
-            self.denoiser.encode_prompt(self._prompts(shown, views.descriptions, rng), words),
+            training_target(self.denoiser.prediction_type, x_0, noise, alpha_bar), head,
+            self.denoiser.encode_prompt([*prompts[:pairs], *prompts], words),
         )  # fmt: skip
 
     def _views(self, shown: Sequence[int], generator: torch.Generator) -> Views:
-        """Of the people shown, who stand in it as often as they are shown; weights are of the head."""
+        """One view for each of the people shown."""
         picked = {i: pick_views(self.views[i], shown.count(i), generator) for i in sorted(set(shown))}
-        rows = [(picked[i], n) for i, n in _numbered(shown)]
+        rows = [(picked[i], list(shown[:at]).count(i)) for at, i in enumerate(shown)]
         return Views(
             torch.stack([views.latents[n] for views, n in rows]),
             torch.stack([views.weights[n] for views, n in rows]),
             tuple(views.descriptions[n] for views, n in rows),
         )
 
-    def _prompts(
-        self, shown: Sequence[int], descriptions: Sequence[Sequence[str]], rng: np.random.Generator
-    ) -> list[str]:
-        own = [self.people[i].subject.name for i in shown[: self.config.batch]]
-        others = [str(name) for name in rng.choice(self.others, self.config.kept)]
-        return [
-            training_prompt(rng, name, description, self.photo)
-            for name, description in zip(own + others, descriptions, strict=True)
-        ]
+    def _names(self, shown: Sequence[int], rng: np.random.Generator) -> list[str]:
+        """Whom the prompts name. Of those that are to stay what they are every other names the person too, and some are
+        empty, which is what guidance leads away from."""
+        names = [self.people[i].subject.name for i in shown]
+        for i in range(self.config.pairs, len(names), 2):
+            names[i] = "" if rng.random() < EMPTY else str(self.others[rng.integers(len(self.others))])
+        return names
+
+    def _timesteps(self, names: Sequence[str], generator: torch.Generator) -> Tensor:
+        """[pairs + kept] late ones to learn from; any for other names, and early ones for the person's own."""
+        pairs, total = self.config.pairs, len(self.denoiser.alphas_cumprod)
+        late = round(self.config.until * total)
+        own = {known.subject.name for known in self.people}
+        anywhere = spread_timesteps(self.config.kept, total, generator)
+        early = late + spread_timesteps(self.config.kept, total - late, generator)
+        kept = torch.tensor([name in own for name in names[pairs:]], dtype=torch.bool)
+        return torch.cat([spread_timesteps(pairs, late, generator), torch.where(kept, early, anywhere)])
 
 
 @dataclass(frozen=True)
 class Noisy:
-    """What a step works with; the rows with a trigger word come first.
+    """What a step works with; the pairs to learn from come first.
 
     Attributes:
         x_t: [b, 4, h, w].
@@ -181,8 +197,3 @@ def _cycled(people: int, count: int, rng: np.random.Generator) -> list[int]:
     """`count` of the people, each as often as the others as far as it goes."""
     rounds = math.ceil(count / people)
     return [int(i) for _ in range(rounds) for i in rng.permutation(people)][:count]
-
-
-def _numbered(shown: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Each with how often it came before."""
-    return ((i, list(shown[:at]).count(i)) for at, i in enumerate(shown))

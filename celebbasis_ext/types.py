@@ -277,19 +277,21 @@ class LoraConfig:
 
     Attributes:
         steps: Optimiser steps.
-        batch: Noisy views of the photo per step.
-        kept: Noisy pictures per step that are to stay what they are, because the trigger word is absent.
+        pairs: Noisy views of the photo per step, each with some noise and with its reverse.
+        kept: Noisy views per step that are to stay what they are.
         rank: Of the layers.
         learning_rate: Adam's.
+        until: Share of the noise schedule, from its clear end, in which the face is learned; beyond, nothing changes.
         background_weight: Weight of what is to stay what it is outside the head, beside 1 for the head itself.
-        keep_weight: Weight of what is to stay what it is without the trigger word.
+        keep_weight: Weight of what is to stay what it is in the views that are kept.
     """
 
     steps: int = 60
-    batch: int = 4
+    pairs: int = 2
     kept: int = 2
     rank: int = 4
     learning_rate: float = 1e-3
+    until: float = 0.5
     background_weight: float = 1.0
     keep_weight: float = 1.0
 

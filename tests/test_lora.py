@@ -39,7 +39,7 @@ from celebbasis_ext.types import (
 
 PORTRAIT = draw(strangers(1, 808)[0], Look(background="red")).image
 FAST = TrainConfig(steps=2, batch=2, views=2)
-LORA = LoraConfig(steps=4, batch=2, kept=1, learning_rate=1e-2)
+LORA = LoraConfig(steps=4, pairs=1, kept=1, learning_rate=1e-2)
 CHECKPOINT = Checkpoint("tiny", "ab" * 32, "sd1", "epsilon", 96)
 
 

@@ -200,7 +200,7 @@ def is_dropped(workshop: Workshop) -> None:
 
 
 def learns_a_lora(workshop: Workshop) -> None:
-    config = LoraConfig(steps=2, batch=2, kept=1)
+    config = LoraConfig(steps=2, pairs=1, kept=1)
     *_, saved = learn_people(workshop, Order((PORTRAIT,), ("zz-cb",), CONFIG, overwrite=True, lora=config))
     assert isinstance(saved, LoraSaved) and saved.finished
     saved.paths[0].unlink()
