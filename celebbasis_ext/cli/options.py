@@ -10,6 +10,7 @@ import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from celebbasis_ext.cli.host import add_names
 from celebbasis_ext.recipes import RECIPES
 from celebbasis_ext.types import TrainConfig
 
@@ -36,11 +37,7 @@ def add_equipment(command: argparse.ArgumentParser, describer: bool = True) -> N
         "--resolution", type=int, metavar="PX",
         help="picture size in pixels, a multiple of 64 (default: the checkpoint's own)",
     )  # fmt: skip
-    group.add_argument(
-        "--names", type=Path, metavar="FILE",
-        help="the celebrities, one on each line, such as `celebbasis names` writes (default: the shipped list, or the "
-        "miniature's own)",
-    )  # fmt: skip
+    add_names(group)
     group.add_argument("--low-memory", action="store_true", help="needs less memory and is a third slower")
     if not describer:
         command.set_defaults(describer="none")
