@@ -144,7 +144,7 @@ def encoder_of(workshop: Workshop, basis: CelebBasis) -> Encoder:
     if workshop.encoder is None:
         raise WrongEncoder(
             f"No encoder was learned yet for {workshop.host.checkpoint.name} and {workshop.faces.name}.",
-            "Learn one, once, with `celebbasis encoder`, or train without.",
+            "Let the checkpoint learn from its celebrities once, or train without.",
         )
     check_encoder(workshop.encoder, basis, workshop.host.checkpoint, workshop.faces.name)
     return workshop.encoder

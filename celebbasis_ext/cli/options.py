@@ -62,8 +62,9 @@ def add_config(command: argparse.ArgumentParser) -> None:
     """Every field of `TrainConfig` as an option; what is not given comes from the recipe."""
     group = command.add_argument_group("training settings")
     group.add_argument(
-        "--recipe", choices=sorted(RECIPES), default="default", help="where all of these start (default: %(default)s)"
-    )
+        "--recipe", choices=sorted(RECIPES),
+        help="where all of these start (default: warm where the checkpoint has an encoder, else default)",
+    )  # fmt: skip
     hints, meanings = typing.get_type_hints(TrainConfig), _meanings()
     for field in dataclasses.fields(TrainConfig):
         flag, hint = _flag(field.name), hints[field.name]
@@ -111,7 +112,8 @@ def _shown(value: Any) -> str:
     return named[value] if value is None or isinstance(value, bool) else str(value)
 
 
-def config_from(options: argparse.Namespace) -> TrainConfig:
-    """The recipe with what was said on the command line in its place."""
+def config_from(options: argparse.Namespace, encoder: bool = False) -> TrainConfig:
+    """The recipe with what was said on the command line in its place; if none was named, the best there is."""
+    recipe = options.recipe or ("warm" if encoder else "default")
     given = {f.name: getattr(options, f.name) for f in dataclasses.fields(TrainConfig)}
-    return dataclasses.replace(RECIPES[options.recipe], **{k: v for k, v in given.items() if v is not None})
+    return dataclasses.replace(RECIPES[recipe], **{k: v for k, v in given.items() if v is not None})
