@@ -49,7 +49,9 @@ def start(root: Path, with_extension: bool, port: int) -> dict[str, float]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONUNBUFFERED": "1", "COMMANDLINE_ARGS": "", "GRADIO_ANALYTICS_ENABLED": "False"}
+    """Of this process; but Python may keep what it has compiled, as everywhere else."""
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONUNBUFFERED": "1", "COMMANDLINE_ARGS": "", "GRADIO_ANALYTICS_ENABLED": "False"}
 
 
 def processor_seconds(pid: int) -> float:

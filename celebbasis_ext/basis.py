@@ -41,7 +41,7 @@ def fit_basis(
     if len(names) < 3:
         raise TooFewNames(
             f"A basis needs at least 3 usable names, but only {len(names)} can be used.",
-            "Add names that the tokenizer splits into exactly two tokens (see `celebbasis names`).",
+            "Add names that the tokenizer splits into exactly two tokens.",
         )
     widths = {encoder: table.shape[-1] for encoder, table in embeddings.items()}
     scales = _block_scales(embeddings)

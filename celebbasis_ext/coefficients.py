@@ -139,7 +139,7 @@ def new_coefficients(
                 "Training cannot start from the encoder: " + ("a mapper is learned." if encoder else "there is none."),
                 'Choose learn "coefficients".'
                 if encoder
-                else "Learn one with `celebbasis encoder`, or start anywhere.",
+                else "Learn the checkpoint's encoder first, or start anywhere.",
             )
         return AnchoredCoefficients(basis, config, encoder, identities)
     if config.learn == "mapper":

@@ -66,7 +66,7 @@ def pairs_of(gallery: Gallery, basis: CelebBasis) -> Pairs:
     if count < _FEWEST:
         raise TooFewNames(
             f"Only {count} names have a good picture of one face, expected at least {_FEWEST}.",
-            "Draw more of the gallery with `celebbasis gallery`.",
+            "Draw more of the gallery.",
         )
     names = np.array([numbers[shot.name] for shot in shots], np.int64)
     return Pairs(
@@ -141,7 +141,7 @@ def _fitted(model: Model, pairs: Pairs) -> Ridge | MLPRegressor:
 
     if not isinstance(model, str):
         return Ridge(model).fit(pairs.identities, pairs.coefficients, sample_weight=pairs.weights)
-    network = MLPRegressor((HIDDEN,), alpha=1e-2, early_stopping=True, max_iter=100, random_state=0)
+    network = MLPRegressor(hidden_layer_sizes=(HIDDEN,), alpha=1e-2, early_stopping=True, max_iter=100, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # it is judged by what it foretells
         return network.fit(pairs.identities, pairs.coefficients)
@@ -242,12 +242,12 @@ def check_encoder(encoder: Encoder, basis: CelebBasis, checkpoint: Checkpoint, f
         raise WrongEncoder(
             f"The encoder belongs to checkpoint {own[0][:10]} with basis {own[1]}, and {checkpoint.name} is "
             f"{here[0][:10]} with basis {here[1]}.",
-            "Learn one for this checkpoint with `celebbasis encoder`.",
+            "Learn this checkpoint's encoder, once.",
         )
     if encoder.faces != faces:
         raise WrongEncoder(
             f"The encoder understands faces as {encoder.faces} sees them, and {faces} is looking.",
-            "Choose the same face models, or learn an encoder for these with `celebbasis encoder`.",
+            "Choose the same face models, or learn an encoder for these.",
         )
 
 

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +25,7 @@ from celebbasis_ext.encoder import (
     understand,
     with_sureness,
 )
+from celebbasis_ext.errors import WrongEncoder
 from celebbasis_ext.faces.base import aligned, largest
 from celebbasis_ext.files.encoder import load_encoder, save_encoder
 from celebbasis_ext.files.folders import cache_dir
@@ -30,12 +34,14 @@ from celebbasis_ext.jobs import Order, Workshop, basis_of, encoder_of, prepare
 from celebbasis_ext.person import save_person
 from celebbasis_ext.types import CelebBasis, Embedding, Encoder, Floats, Gallery, Image, Saved, Subject, Understood
 
+SHIPPED = Path(__file__).parent / "data" / "encoders"
 CHECKED = 60
 """People who are made up, drawn, understood, and drawn again."""
 PICTURES = 3
 """Of each of them, besides the portrait."""
 UNDERSTOOD = "understood from a photo of a face by an encoder, without training"
 _NOBODY = "nobody-cb"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,27 +51,39 @@ class Checked:
     Attributes:
         done: So many so far.
         total: So many in all.
+        seconds_left: Estimated.
     """
 
     done: int
     total: int
+    seconds_left: float = 0.0
 
 
-def encoder_path(workshop: Workshop, encoders: Path | None = None) -> Path:
-    """Where the encoder of this checkpoint and these face models is kept."""
+def encoder_path(workshop: Workshop, folder: Path | None = None) -> Path:
+    """Where the encoder of this checkpoint and these face models is kept; in the cache if no folder is named."""
     faces = hashlib.sha256(workshop.faces.name.encode()).hexdigest()[:8]
     checkpoint = hashlib.sha256(workshop.host.checkpoint.key.encode()).hexdigest()[:12]
-    return (encoders or cache_dir() / "encoders") / f"encoder-{checkpoint}-{faces}.safetensors"
+    return (folder or cache_dir() / "encoders") / f"encoder-{checkpoint}-{faces}.safetensors"
 
 
-def with_encoder(workshop: Workshop, encoders: Path | None = None) -> Workshop:
-    """The workshop with the encoder that was learned for it, if one was; else as it is.
+def with_encoder(workshop: Workshop) -> Workshop:
+    """The workshop with the encoder that was learned for it, or that came with us; as it is where there is none.
 
-    Raises:
-        WrongEncoder: The file cannot be read.
+    A file that cannot be read is as good as none, with a word to the log: training goes on without.
     """
-    path = encoder_path(workshop, encoders)
-    return dataclasses.replace(workshop, encoder=load_encoder(path)) if path.exists() else workshop
+    for path in (encoder_path(workshop), encoder_path(workshop, SHIPPED)):
+        if path.exists():
+            try:
+                return dataclasses.replace(workshop, encoder=_read(path, path.stat().st_mtime_ns))
+            except WrongEncoder as error:
+                _log.warning("%s", error)
+    return workshop
+
+
+@lru_cache(maxsize=2)
+def _read(path: Path, changed: int) -> Encoder:
+    """A file, which is read again when it has changed."""
+    return load_encoder(path)
 
 
 def teach_encoder(
@@ -92,12 +110,14 @@ def teach_encoder(
     pairs = pairs_of(gallery, basis)
     encoder = learn_encoder(pairs, basis, workshop.host.checkpoint, workshop.faces.name, facts)
     foretold: list[tuple[Floats, float]] = []
+    started = time.perf_counter()
     for seed in range(checked):
         if stop():
             break
         seen = _looked_at(workshop, basis, encoder, seed)
         foretold += [seen] if seen else []
-        yield Checked(seed + 1, checked)
+        left = (time.perf_counter() - started) / (seed + 1) * (checked - seed - 1)
+        yield Checked(seed + 1, checked, left)
     if len(foretold) >= checked // 2 > 3:
         signs, likeness = (np.stack(column) for column in zip(*foretold, strict=True))
         encoder = with_sureness(encoder, signs, likeness)

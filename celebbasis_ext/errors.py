@@ -1,7 +1,9 @@
 """Every way in which a run can fail that a person can do something about.
 
 An error carries two sentences: what is wrong (expected and got), and what to do next. Doors (command line,
-tab, API) show both; the traceback goes to the log.
+tab, API) show both; the traceback goes to the log. A hint that several doors show names settings in words, such as
+"overwrite it" or "the precision fp32": each door has its own way to say them. Only options with which a host is
+started are written as such.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def latest_gallery(checkpoint: Path, galleries: Path | None = None) -> Path:
     for plan in plans_in(home):
         if plan.checkpoint.sha256 == sha256 and (sha256 or plan.checkpoint.name == checkpoint.name):
             return gallery_folder(plan, home)
-    raise InvalidGallery(f"Nothing was drawn with {checkpoint.name} yet.", "Run `celebbasis gallery` with it first.")
+    raise InvalidGallery(f"Nothing was drawn with {checkpoint.name} yet.", "Draw its gallery first.")
 
 
 def with_known_names(workshop: Workshop, gallery: Gallery) -> Workshop:

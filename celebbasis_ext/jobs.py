@@ -10,6 +10,7 @@ import io
 import json
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,7 +144,7 @@ def encoder_of(workshop: Workshop, basis: CelebBasis) -> Encoder:
     if workshop.encoder is None:
         raise WrongEncoder(
             f"No encoder was learned yet for {workshop.host.checkpoint.name} and {workshop.faces.name}.",
-            "Learn one, once, with `celebbasis encoder`, or train without.",
+            "Let the checkpoint learn from its celebrities once, or train without.",
         )
     check_encoder(workshop.encoder, basis, workshop.host.checkpoint, workshop.faces.name)
     return workshop.encoder
@@ -157,10 +158,10 @@ def prepare(workshop: Workshop, order: Order) -> tuple[Subject, ...]:
     """
     validate(workshop, order)
     given = order.descriptions or (None,) * len(order.photos)
-    photos = [
-        _named_subject(workshop, photo, name, face, description)
-        for photo, name, face, description in zip(order.photos, order.names, order.chosen_faces, given, strict=True)
-    ]
+    photos = []
+    for photo, name, face, description in zip(order.photos, order.names, order.chosen_faces, given, strict=True):
+        with _about(name):
+            photos.append(prepare_photo(workshop, photo, name, face, description))
     return tuple(one_person([photo for photo in photos if photo.name == name]) for name in order.people)
 
 
@@ -195,11 +196,23 @@ def validate(workshop: Workshop, order: Order) -> None:
         check_new_name(workshop.host, name, order.overwrite)
 
 
-def _named_subject(
-    workshop: Workshop, photo: Image, name: str, face: FaceChoice, description: tuple[str, ...] | None
-) -> Subject:
+def check_order(workshop: Workshop, order: Order) -> None:
+    """That an order can be carried out, for whoever gives it to wait in a line.
+
+    Raises:
+        NoFaceFound, SeveralFaces, InvalidName, NameTaken, InvalidSettings: See `validate` and `find_face`.
+    """
+    validate(workshop, order)
+    for photo, name, face in zip(order.photos, order.names, order.chosen_faces, strict=True):
+        with _about(name):
+            find_face(workshop.faces, photo, face)
+
+
+@contextmanager
+def _about(name: str) -> Iterator[None]:
+    """Of several photos, says which one has no face."""
     try:
-        return prepare_photo(workshop, photo, name, face, description)
+        yield
     except (NoFaceFound, SeveralFaces) as error:
         raise type(error)(f"{name}: {error.message}", error.hint) from error
 
@@ -325,18 +338,18 @@ def _read_state(path: Path, order: Order, basis: CelebBasis) -> dict[str, Any]:
 
     if not path.exists():
         raise InvalidSettings(
-            f"There is no interrupted run of {', '.join(order.people)} ({path}).", "Start without --resume."
+            f"There is no interrupted run of {', '.join(order.people)} ({path}).", "Start anew, without resuming."
         )
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
         run, state = dict(saved["run"]), dict(saved["state"])
     except (pickle.UnpicklingError, RuntimeError, ValueError, TypeError, KeyError, EOFError, OSError) as error:
-        raise InvalidSettings(f"The interrupted run in {path} is damaged.", "Start without --resume.") from error
+        raise InvalidSettings(f"The interrupted run in {path} is damaged.", "Start anew, without resuming.") from error
     expected = _same_run(order, basis)
     different = [key for key, value in expected.items() if run.get(key) != value]
     if different:
         raise InvalidSettings(
             f"The interrupted run has other {' and '.join(different)} than this one.",
-            "Use the settings and the checkpoint it was started with, or start without --resume.",
+            "Use the settings and the checkpoint it was started with, or start anew, without resuming.",
         )
     return state

@@ -28,7 +28,8 @@ POOR = 0.5
 """Quality below which a picture does not count: a limit of `faces.quality` is missed by half."""
 NEIGHBOURS = 5
 """Other names that a name is compared with. One or two may be twins, or the same person under another name."""
-MOST_CLUSTERS = 3
+APART = 2.0
+"""Distance of two clusters' means in units of their common spread, from which on they are two."""
 SHUFFLES = 20
 _FEWEST = 10
 """Names below which there are no clusters to speak of."""
@@ -62,7 +63,7 @@ class FilteredNames:
     Attributes:
         verdicts: In the gallery's order.
         threshold: The least `within` of the same person.
-        chance: The largest `within` to be expected of as many names whose pictures are shuffled.
+        chance: The largest `within` to be expected of as many names, were their pictures shuffled.
     """
 
     verdicts: tuple[Verdict, ...]
@@ -79,13 +80,14 @@ def filter_names(gallery: Gallery) -> FilteredNames:
 
     Two bounds together decide which pictures show the same person, and neither is set by hand:
 
-    - Chance. Pictures are shuffled among names, twenty times; the mean of each time's best name is what chance gives.
+    - Chance. Pictures are shuffled among names, twenty times; the bound is what one name of all reaches in that way.
       Where all names are known, this is the only bound, and all are kept that are beyond it.
-    - Clusters. One to three normal distributions are fitted to all names' similarities; the Bayesian information
-      criterion says how many. If it is more than one, the uppermost holds the known names, and the bound is where
-      another becomes as likely.
+    - Clusters. Two normal distributions are fitted to all names' similarities, and one. Where two explain more than
+      their additional numbers cost (Schwarz 1978) and lie clearly apart (Ashman et al. 1994), the upper one holds the
+      known names, and the bound is where the lower becomes as likely.
 
-    With hardly any known names, these form no cluster: then what is beyond chance is kept, which may be too much.
+    With hardly any known names these form no cluster: then all that is beyond chance is kept, which may be too much.
+    A name that is no celebrity's is kept too where the checkpoint makes one person of it. That is what a basis needs.
     """
     by_name: dict[str, list[Shot]] = {}
     for shot in gallery.shots:
@@ -93,7 +95,8 @@ def filter_names(gallery: Gallery) -> FilteredNames:
     faults = {name: _fault(shots) for name, shots in by_name.items()}
     vectors = {name: _vectors(by_name[name]) for name, fault in faults.items() if fault is None}
     pictures = list(vectors.values())
-    within, nearest, chance = _within(pictures), _nearest(pictures), _chance(pictures)
+    within, nearest = _within(pictures), _nearest(pictures)
+    chance = _chance([own for own, w, n in zip(pictures, within, nearest, strict=True) if w > n], len(pictures))
     threshold = max(chance, _cluster_bound(within))
     seen = {name: (float(w), float(n)) for name, w, n in zip(vectors, within, nearest, strict=True)}
     verdicts = (
@@ -145,8 +148,8 @@ def _nearest(vectors: Sequence[Floats]) -> _Doubles:
     sums, counts = _sums(vectors)
     between = sums @ sums.T / np.outer(counts, counts)
     np.fill_diagonal(between, -1.0)
-    neighbours = max(1, min(NEIGHBOURS, len(vectors) - 1))
-    return np.asarray(np.sort(between, axis=1)[:, -neighbours:].mean(axis=1))
+    others = -np.sort(-between, axis=1)[:, : max(1, min(NEIGHBOURS, len(vectors) - 1))]
+    return np.asarray(others.sum(axis=1) / max(1, others.shape[1]))
 
 
 def _sums(vectors: Sequence[Floats]) -> tuple[_Doubles, _Doubles]:
@@ -156,30 +159,34 @@ def _sums(vectors: Sequence[Floats]) -> tuple[_Doubles, _Doubles]:
     return np.stack([own.sum(axis=0, dtype=np.float64) for own in vectors]), np.array([len(v) for v in vectors], float)
 
 
-def _chance(vectors: Sequence[Floats]) -> float:
-    """The best of N names whose pictures are anybody's, on average; 1, which nobody reaches, where N is below 3."""
+def _chance(vectors: Sequence[Floats], count: int) -> float:
+    """What one of `count` names reaches whose pictures are anybody's; 1, which nobody reaches, for fewer than three.
+
+    Args:
+        vectors: Pictures of those that are not everybody: a face that many names share would pass for chance.
+        count: How many names are judged.
+    """
     if len(vectors) < 3:
         return 1.0
     rng = np.random.default_rng(0)
     ends = np.cumsum([len(own) for own in vectors])[:-1]
     pictures = np.concatenate(vectors)
-    best = [_within(np.split(rng.permutation(pictures), ends)).max() for _ in range(SHUFFLES)]
-    return float(np.mean(best))
+    shuffled = [_within(np.split(rng.permutation(pictures), ends)) for _ in range(SHUFFLES)]
+    return float(np.quantile(np.concatenate(shuffled), 1 - 1 / count))
 
 
 def _cluster_bound(within: _Doubles) -> float:
-    """The similarity below which another cluster than the uppermost is the likelier; -1 where there is but one."""
+    """The similarity below which the lower cluster is the likelier; -1 where there is but one."""
     from sklearn.mixture import GaussianMixture
 
     if len(within) < _FEWEST:
         return -1.0
     column = within[:, None]
-    fits = [
-        GaussianMixture(count, n_init=3, reg_covar=1e-4, random_state=0).fit(column)
-        for count in range(1, MOST_CLUSTERS + 1)
-    ]
-    best = min(fits, key=lambda fit: float(fit.bic(column)))
-    upper = int(best.means_.argmax())
-    grid = np.linspace(-1.0, float(best.means_[upper, 0]), 2001)
-    below = grid[best.predict_proba(grid[:, None])[:, upper] < 0.5]
+    one, two = (GaussianMixture(n, n_init=3, reg_covar=1e-4, random_state=0).fit(column) for n in (1, 2))
+    apart = np.ptp(two.means_) / np.sqrt(two.covariances_.mean())
+    if two.bic(column) > one.bic(column) or apart < APART:
+        return -1.0
+    upper = int(two.means_.argmax())
+    grid = np.linspace(-1.0, float(two.means_[upper, 0]), 2001)
+    below = grid[two.predict_proba(grid[:, None])[:, upper] < 0.5]
     return float(below.max()) if len(below) else -1.0

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from celebbasis_ext.errors import CelebBasisError, InvalidSettings
-from celebbasis_ext.files.embedding import load_embedding, save_preview
+from celebbasis_ext.files.card import save_card
+from celebbasis_ext.files.embedding import load_embedding
 from celebbasis_ext.files.people import TrainedPerson, delete_person, find_person, list_people, rename_person
 from celebbasis_ext.person import check_new_name
 from celebbasis_ext.types import TrainConfig
@@ -140,7 +141,7 @@ class PeopleActions:
             for embedding, path in zip(saved.embeddings, saved.paths, strict=True):
                 pictures = host.generate([PORTRAIT.replace("{}", embedding.name)], [0], [embedding])
                 for picture in pictures:
-                    save_preview(path, picture)
+                    save_card(path, picture, embedding.metadata)
                 host.publish(path)
             return saved
 

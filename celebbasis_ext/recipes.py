@@ -6,6 +6,8 @@ from celebbasis_ext.types import TrainConfig
 
 RECIPES: dict[str, TrainConfig] = {
     "default": TrainConfig(),
+    # Where the checkpoint has an encoder: half the pictures, and further.
+    "warm": TrainConfig(steps=50, start="encoder", learning_rate=0.2, weight_decay=0.5),
     # Yuan et al. 2023, section 4.1 and the released configuration: unit sphere, mapper, no mask, bare templates.
     "paper": TrainConfig(
         steps=400, batch=2, optimiser="adam", learning_rate=1e-2, learn="mapper", radius="unit", whiten=False,

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from celebbasis_ext.errors import CelebBasisError, InvalidName
+from celebbasis_ext.errors import CelebBasisError, InvalidName, NameTaken
 from celebbasis_ext.faces.base import numbered
 from celebbasis_ext.files.embedding import embeddings_in
 from celebbasis_ext.files.name_rules import propose_name
 from celebbasis_ext.job_queue import Progress
-from celebbasis_ext.jobs import RESUME_SUFFIX, Order, prepare_photo
+from celebbasis_ext.jobs import RESUME_SUFFIX, Order, check_order, prepare_photo
 from celebbasis_ext.person import check_new_name, surprises_of_name
 from celebbasis_ext.training_job import Outcome, PreviewWish, run_training
 from celebbasis_ext.types import Face, Image
@@ -72,6 +72,9 @@ class Studio:
         """Why a name cannot be given to somebody new; the hint proposes another."""
         try:
             check_new_name(self.context.open_workshop().host, name)
+        except NameTaken as error:
+            proposal = self.proposal(name, others)
+            return NameTaken(error.message, f"Choose another name, such as {proposal}.") if proposal else error
         except CelebBasisError as error:
             return error
         if name.lower() in (other.lower() for other in others):
@@ -92,7 +95,13 @@ class Studio:
             return ""
 
     def train(self, order: Order, wish: PreviewWish) -> Job:
-        """Puts a training at the end of the line; raises PersonBusy."""
+        """Puts a training at the end of the line.
+
+        Raises:
+            PersonBusy: Another job writes one of these people.
+            CelebBasisError: See `check_order`.
+        """
+        check_order(self.context.open_workshop(), order)
 
         def work(report: Report) -> Outcome:
             return run_training(self.context.open_workshop(), order, wish, report)

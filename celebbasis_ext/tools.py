@@ -124,7 +124,7 @@ def move_person(
     if coefficients is None:
         raise InvalidEmbedding(
             f"{embedding.name} has no coefficients in its header, so that it cannot be moved.",
-            "Only files that Celeb Basis wrote have them; try `celebbasis mix FILE:1` on the new checkpoint.",
+            "Only files that Celeb Basis wrote have them; a mix of it alone, on the new checkpoint, comes close.",
         )
     if not force:
         _check_same_family(workshop.host, embedding)
@@ -151,7 +151,7 @@ def _check_same_family(host: Host, embedding: Embedding) -> None:
             f"{embedding.name} was made for {before or 'an unknown family'} ({own} wide), "
             f"and {host.checkpoint.name} is {host.checkpoint.family} ({widths} wide): their text encoders were trained "
             "apart, so that the same coefficients are another person there.",
-            "Learn the person from the photo again, or --force to see what comes of it.",
+            "Learn the person from the photo again, or force it to see what comes of it.",
         )
 
 
@@ -220,7 +220,7 @@ def _nobody(workshop: Workshop, who: str) -> InvalidSettings:
     for rejected in report.rejected:
         if rejected.name.lower() == who.lower():
             return InvalidSettings(
-                f"{rejected.name} cannot be mixed: the name {rejected.reason}.", "See `celebbasis names --rejected`."
+                f"{rejected.name} cannot be mixed: the name {rejected.reason}.", "Choose another celebrity."
             )
     names = {name.name.lower(): name.name for name in report.usable}
     close = [names[match] for match in difflib.get_close_matches(who.lower(), names, 3)]
@@ -286,7 +286,7 @@ def draw(
 
     if not seeds or steps < 1:
         raise InvalidSettings(
-            f"Expected at least one picture and one step, got {len(seeds)} and {steps}.", "Raise --count or --steps."
+            f"Expected at least one picture and one step, got {len(seeds)} and {steps}.", "Ask for more."
         )
     widths = {encoder: table.shape[1] for encoder, table in workshop.host.token_tables().items()}
     for embedding in embeddings:

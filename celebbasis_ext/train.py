@@ -83,7 +83,7 @@ class Training:
         if not math.isfinite(value):
             raise TrainingDiverged(
                 f"The loss is {value} at step {self.step + 1}; training cannot go on.",
-                "Try a lower learning rate; if the checkpoint overflows, --precision fp32, or --no-half in the WebUI.",
+                "Try a lower learning rate; if the checkpoint overflows, full precision (fp32).",
             )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()

@@ -15,7 +15,7 @@ import numpy as np
 from celebbasis_ext.basis import word_vectors
 from celebbasis_ext.evaluate.score import score_pictures
 from celebbasis_ext.evaluate.sheets import SheetRow, contact_sheet
-from celebbasis_ext.files.embedding import save_preview
+from celebbasis_ext.files.card import save_card
 from celebbasis_ext.job_queue import Progress
 from celebbasis_ext.jobs import Order, Workshop, add_scores, basis_of, train_people
 from celebbasis_ext.types import Embedding, Image, Prepared, Saved, Scores, StepDone, Subject
@@ -93,8 +93,8 @@ class _Watched:
                 self.progress = self._after(event)
                 self.report.show(self.progress)
         assert saved is not None  # train_people always ends with Saved
-        for path, picture in zip(saved.paths, self.pictures, strict=False):
-            save_preview(path, picture)
+        for path, embedding, picture in zip(saved.paths, saved.embeddings, self.pictures, strict=False):
+            save_card(path, picture, embedding.metadata)
         return saved
 
     def _after(self, event: Prepared | StepDone) -> Progress:

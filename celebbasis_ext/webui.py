@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from celebbasis_ext.context import Context
+from celebbasis_ext.encoder_job import with_encoder
 from celebbasis_ext.errors import MissingModel, MissingPackage
 from celebbasis_ext.faces.weights import default_faces, missing_files
 from celebbasis_ext.files.install_report import read_install_report
@@ -45,8 +46,8 @@ def open_webui_workshop() -> Workshop:
     """
     host = open_host()
     if host.checkpoint.resolution == MINIATURE_RESOLUTION:
-        return Workshop(host, *_miniature_tools())
-    return Workshop(host, *_photo_tools())
+        return with_encoder(Workshop(host, *_miniature_tools()))
+    return with_encoder(Workshop(host, *_photo_tools()))
 
 
 @cache

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from celebbasis_ext.encoder_job import with_encoder
 from celebbasis_ext.errors import InvalidSettings, MissingModel, MissingPackage
 from celebbasis_ext.faces.weights import default_faces
 from celebbasis_ext.files.checkpoint import recognise
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from celebbasis_ext.faces.base import FaceBackend
     from celebbasis_ext.hosts.standalone_load import Placement
 
-_LESS_MEMORY = "Close other programs, or choose --precision bf16 or another --device."
+_LESS_MEMORY = "Close other programs, or choose the precision bf16 or another device."
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def open_workshop(
         UnsupportedCheckpoint, InvalidSettings, MissingModel, MissingPackage, OutOfMemory: Whatever cannot be had.
     """
     if equipment.checkpoint is None:
-        return _miniature(embeddings_dir, equipment)
+        return with_encoder(_miniature(embeddings_dir, equipment))
     found_faces = (faces or default_faces)()
     describer = _describer(equipment, say)
     from celebbasis_ext.hosts.standalone import StandaloneHost
@@ -68,7 +69,7 @@ def open_workshop(
         host = StandaloneHost.load(equipment.checkpoint, embeddings_dir, equipment.placement)
     about = host.checkpoint
     say(f"{about.name}: {about.family}, {about.prediction_type}, {about.resolution} px, {host.where}")
-    return Workshop(host, found_faces, describer, _names(equipment.checkpoint, equipment.names))
+    return with_encoder(Workshop(host, found_faces, describer, _names(equipment.checkpoint, equipment.names)))
 
 
 def _miniature(embeddings_dir: Path, equipment: Equipment) -> Workshop:
@@ -126,5 +127,5 @@ def _describer(equipment: Equipment, say: Callable[[str], object]) -> Describer:
     except (MissingPackage, MissingModel) as error:
         if equipment.describer == "clip":
             raise
-        say(f"Nobody looks at what else is in the photo; say it with --describe. ({error.message})")
+        say(f"Nobody looks at what else is in the photo; say it in words of your own. ({error.message})")
         return NoWords()

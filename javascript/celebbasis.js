@@ -1,4 +1,5 @@
-// What only the WebUI can do for the tab: its own progress bar over a training, and "Send to txt2img".
+// What only the WebUI can do for the tab: its own progress bar over a training, its Textual Inversion pages, and
+// "Send to txt2img".
 // `celebbasis_ext/ui/tab.js` looks for this object when the page is there, and is the same without it.
 
 (() => {
@@ -11,6 +12,14 @@
       if (!container || training.state !== "running" || training.job === shown) return;
       shown = training.job;
       requestProgress(`task(celebbasis-${training.job})`, container, null, () => {});
+    },
+
+    // Somebody appeared, changed or went: the cards are built again, as by the pages' own Refresh, one after the other.
+    onPeople() {
+      ["txt2img", "img2img"].forEach((page, i) => setTimeout(() => {
+        const refresh = gradioApp().querySelector(`#${page}_textual_inversion_extra_refresh_internal`);
+        refresh?.dispatchEvent(new Event("click"));
+      }, 1000 * i));
     },
 
     send(word) {

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from celebbasis_ext.basis import fit_basis
+from celebbasis_ext.names import load_names
 from celebbasis_ext.types import CelebBasis, Subject
 
 if TYPE_CHECKING:
@@ -107,10 +108,10 @@ def miniature(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 def out(miniature: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder for embeddings; commands run in this process share one opened miniature."""
 
-    def open_host(checkpoint: Path | None, embeddings_dir: Path) -> Workshop:
+    def open_host(checkpoint: Path | None, embeddings_dir: Path, names: Path | None = None) -> Workshop:
         host = miniature.host if checkpoint is None else type(miniature.host).load(checkpoint, embeddings_dir)  # type: ignore[attr-defined]
         host.embeddings_dir = embeddings_dir
-        return dataclasses.replace(miniature, host=host)
+        return dataclasses.replace(miniature, host=host, names=load_names(names) if names else miniature.names)
 
     for command in ("sample", "mix", "move", "inspect", "generate"):
         monkeypatch.setattr(f"celebbasis_ext.cli.{command}.open_host", open_host)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -240,6 +241,8 @@ def test_health_says_what_is_missing(tmp_path: Path) -> None:
 
 BOMB = io.BytesIO()
 Pillow.new("1", (20_000, 20_000)).save(BOMB, "PNG")
+WALL = png_text(np.full((256, 256, 3), 150, np.uint8))
+"""Nobody is in the photo."""
 REFUSED: list[tuple[str, str, Any, int, str]] = [
     ("POST", "train", order("new-cb", consent=False), 422, "NoConsent"),
     ("POST", "train", order("new-cb", consent="yes"), 422, "InvalidRequest"),
@@ -249,6 +252,7 @@ REFUSED: list[tuple[str, str, Any, int, str]] = [
     ("POST", "train", order(*(f"new-{i}-cb" for i in range(5))), 413, "TooLarge"),
     ("POST", "train", order("anna-cb"), 409, "NameTaken"),
     ("POST", "train", order("../anna-cb"), 422, "InvalidName"),
+    ("POST", "train", {**order(), "people": [{"name": "new-cb", "photo": WALL}]}, 422, "NoFaceFound"),
     ("POST", "train", order("new-cb", preset="Perfect"), 422, "InvalidSettings"),
     ("POST", "train", order("new-cb", config={"steps": 0}), 422, "InvalidRequest"),
     ("POST", "train", order("new-cb", config={"learning_rate": float("nan")}), 422, "InvalidRequest"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -27,25 +28,16 @@ MODULES = {name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") 
 DOORS = {"ui", "api", "cli"}
 # What tab and API do alike, without a page or a route.
 SHARED_ACTIONS = {"context", "gallery_job", "people_actions", "studio", "training_job"}
-ROOMS = (
-    DOORS
-    | SHARED_ACTIONS
-    | {
-        "types",
-        "errors",
-        "faces",
-        "files",
-        "hosts",
-        "jobs",
-        "gallery",
-        "lora_job",
-        "tools",
-        "evaluate",
-        "miniature",
-        "data",
-    }
-    | {"workshops", "webui"}
-)
+# Whole pieces of work on a checkpoint, each with those that it builds on.
+WORK = {
+    "jobs": {"faces", "files"},
+    "tools": {"files", "jobs"},
+    "gallery": {"faces", "files", "jobs"},
+    "encoder_job": {"faces", "files", "jobs", "gallery"},
+    "lora_job": {"faces", "files", "jobs"},
+}
+ROOMS = DOORS | SHARED_ACTIONS | set(WORK) | {"workshops", "webui"}
+ROOMS |= {"types", "errors", "faces", "files", "hosts", "evaluate", "miniature", "data"}
 BASE = {"types", "errors"}
 # The modules that stand in no other room: names, basis, coefficients, train ...
 ENGINE = {module for module in MODULES if "." not in module} - ROOMS - {"__init__", "__main__"}
@@ -221,53 +213,25 @@ def test_hosts_do_not_know_each_other_nor_the_engine() -> None:
     )
 
 
-def test_jobs_know_no_host_and_no_door() -> None:
-    allowed = ENGINE | BASE | {"faces", "files"}
+@pytest.mark.parametrize("room", sorted(WORK))
+def test_work_knows_no_host_and_no_door(room: str) -> None:
+    allowed = ENGINE | BASE | WORK[room]
     forbid(
-        "jobs may import only the engine, faces, files, types, errors and hosts.base:",
-        lambda i: i.own and i.source == "jobs" and i.what != "hosts.base" and i.target not in allowed,
+        f"{room} may import only the engine, types, errors, hosts.base, {', '.join(sorted(WORK[room]))}:",
+        lambda i: i.own and i.source == room and i.what != "hosts.base" and i.target not in allowed,
     )
 
 
-def test_tools_stand_beside_jobs() -> None:
-    allowed = ENGINE | BASE | {"files", "jobs"}
+def test_work_is_for_those_who_stand_above_it() -> None:
+    above = DOORS | SHARED_ACTIONS | {"workshops", "webui", "evaluate", "miniature"}
     forbid(
-        "tools may import only the engine, files, types, errors, jobs and hosts.base:",
-        lambda i: i.own and i.source == "tools" and i.what != "hosts.base" and i.target not in allowed,
-    )
-    forbid(
-        "tools is imported only by the shared actions, ui, api and cli:",
-        lambda i: i.own and i.target == "tools" and i.source not in DOORS | SHARED_ACTIONS,
-    )
-
-
-def test_the_gallery_stands_beside_jobs() -> None:
-    allowed = ENGINE | BASE | {"faces", "files", "jobs"}
-    forbid(
-        "gallery may import only the engine, faces, files, types, errors, jobs and hosts.base:",
-        lambda i: i.own and i.source == "gallery" and i.what != "hosts.base" and i.target not in allowed,
-    )
-    above = DOORS | SHARED_ACTIONS | {"evaluate"}
-    forbid(
-        "gallery is imported only by the shared actions, ui, api, cli and evaluate:",
-        lambda i: i.own and i.target == "gallery" and i.source not in above,
-    )
-
-
-def test_the_lora_follows_the_job_that_saves_the_words() -> None:
-    allowed = ENGINE | BASE | {"faces", "files", "jobs"}
-    forbid(
-        "lora_job may import the engine, faces, files and jobs:",
-        lambda i: i.own and i.source == "lora_job" and i.what != "hosts.base" and i.target not in allowed,
-    )
-    forbid(
-        "lora_job is for the doors, the shared actions and the lab:",
-        lambda i: i.own and i.target == "lora_job" and i.source not in DOORS | SHARED_ACTIONS | {"evaluate"},
+        "jobs, gallery, tools and the like are for the doors, the shared actions, the lab and each other:",
+        lambda i: i.own and i.target in WORK and i.source not in above | set(WORK),
     )
 
 
 def test_shared_actions_stand_between_jobs_and_doors() -> None:
-    allowed = ENGINE | BASE | SHARED_ACTIONS | {"faces", "files", "jobs", "gallery", "lora_job", "tools", "evaluate"}
+    allowed = ENGINE | BASE | SHARED_ACTIONS | set(WORK) | {"faces", "files", "evaluate"}
     forbid(
         "The shared actions may import what lies below them, and no host:",
         lambda i: i.own and i.source in SHARED_ACTIONS and i.target not in allowed,
@@ -289,15 +253,6 @@ def test_nobody_inside_imports_a_door() -> None:
 def test_what_the_tab_does_knows_no_gradio() -> None:
     plain = {f"ui/{name}.py" for name in ("people_actions", "markup", "loss_curve")}
     forbid("These work without a page:", lambda i: not i.own and i.target == "gradio" and i.where in plain)
-
-
-def test_only_doors_and_tools_import_jobs() -> None:
-    allowed = DOORS | SHARED_ACTIONS | {"jobs", "gallery", "lora_job", "tools", "workshops", "webui"}
-    allowed |= {"evaluate", "miniature"}
-    forbid(
-        "jobs is imported by what stands above it, and by the jobs that follow it:",
-        lambda i: i.own and i.target == "jobs" and i.source not in allowed,
-    )
 
 
 def test_only_doors_open_workshops() -> None:
@@ -366,6 +321,21 @@ def test_nine_functions_in_ten_are_under_25_lines() -> None:
 def test_no_function_is_over_60_lines() -> None:
     huge = [f"{length:3} lines  {name}" for length, name in lengths() if length > 60]
     assert not huge, "Take these apart:\n  " + "\n  ".join(huge)
+
+
+def test_hints_that_several_doors_show_name_no_option_of_the_command_line() -> None:
+    of_the_host = {"hosts/a1111.py", "hosts/detect.py", "api/webui_login.py"}
+    errors = {node.name for node in ast.walk(TREES["errors.py"]) if isinstance(node, ast.ClassDef)}
+    said = [
+        f"{PACKAGE}/{where}:{text.lineno} {text.value}"
+        for where, tree in TREES.items()
+        if not where.startswith("cli/") and where not in of_the_host
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in errors
+        for text in ast.walk(call)
+        if isinstance(text, ast.Constant) and re.search(r"(?<!-)--[a-z]|`celebbasis ", str(text.value))
+    ]
+    assert not said, "Say it in words, each door has its own way:\n  " + "\n  ".join(said)
 
 
 def test_no_bare_except() -> None:

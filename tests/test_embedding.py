@@ -44,7 +44,7 @@ def test_what_is_saved_can_be_loaded(tmp_path: Path) -> None:
     coefficients = stored_coefficients(loaded)
     assert coefficients is not None
     assert np.allclose(coefficients, COEFFICIENTS, rtol=1e-6)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["anna-cb.preview.png", "anna-cb.safetensors"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["anna-cb.preview.png", "anna-cb.safetensors", "anna-cb.txt"]
 
 
 def test_hosts_find_exactly_one_tensor_under_the_agreed_key(tmp_path: Path) -> None:

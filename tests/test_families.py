@@ -316,7 +316,7 @@ def test_out_of_memory_is_no_fault_of_the_file(
     monkeypatch.setattr(standalone_load, "_from_folder", exhausted)
     assert main(arguments(photo, folders["sd1"], tmp_path / "embeddings")) == 2
     said = capsys.readouterr().err
-    assert "not enough memory" in said and "--precision bf16" in said
+    assert "not enough memory" in said and "precision bf16" in said
 
 
 @pytest.mark.parametrize(("family", "value"), [("sd1", math.nan), ("sd1", -math.inf), ("sdxl", math.nan)])

@@ -90,7 +90,8 @@ def test_what_is_wrong_with_a_photo_is_shown_and_not_raised(studio: Studio, tmp_
 def test_names_are_complained_about_and_proposed(studio: Studio) -> None:
     trained(studio)
     assert studio.complaint("ben-cb") is None
-    assert isinstance(studio.complaint("ANNA-CB"), NameTaken)
+    taken = studio.complaint("ANNA-CB")
+    assert isinstance(taken, NameTaken) and taken.hint == f"Choose another name, such as {studio.proposal('ANNA-CB')}."
     assert isinstance(studio.complaint("cat"), InvalidName)
     assert isinstance(studio.complaint("ben-cb", ("Ben-CB",)), InvalidName)
     assert studio.complaint(studio.proposal("anna")) is None

@@ -19,7 +19,7 @@ from celebbasis_ext.api.route import Guard, guarded_route
 from celebbasis_ext.api.uploads import checked_text, decoded, embedding_from, photos_from, phrases_from
 from celebbasis_ext.config_rules import checked
 from celebbasis_ext.errors import CelebBasisError, InvalidSettings, MissingPackage
-from celebbasis_ext.jobs import Order, validate
+from celebbasis_ext.jobs import Order
 from celebbasis_ext.people_actions import PeopleActions
 from celebbasis_ext.studio import Studio
 from celebbasis_ext.training_job import PreviewWish
@@ -56,10 +56,10 @@ def add_routes(app: FastAPI, context: Context, guards: Sequence[Guard] = ()) -> 
     for method, path, endpoint, options in _table(Api(context)):
         router.add_api_route(
             path, endpoint, methods=[method], name=f"celebbasis_{endpoint.__name__}",
-            summary=(endpoint.__doc__ or "").split("\n")[0].rstrip("."), **options,
+            summary=(endpoint.__doc__ or "").split("\n")[0].rstrip("."), response_model=None, **options,
         )  # fmt: skip
     router.add_api_route("/{rest:path}", _no_such_route, methods=list(_METHODS), include_in_schema=False)
-    app.include_router(router)
+    app.router.routes.extend(router.routes)  # `include_router` would make each of them a second time
     app.openapi_schema = None  # where somebody has looked at /docs already it would stay as it was
 
 
@@ -69,25 +69,34 @@ Row = tuple[str, str, Callable[..., Any], dict[str, Any]]
 
 def _table(api: Api) -> list[Row]:
     """Method, path, endpoint, and what /docs says of the reply."""
-    ordered: dict[str, Any] = {"response_model": models.JobReply, "status_code": 202}
+    ordered = _replying(models.JobReply, 202)
     return [
-        ("GET", "/health", api.health, {"response_model": models.HealthReply}),
+        ("GET", "/health", api.health, _replying(models.HealthReply)),
         ("POST", "/train", api.train, ordered),
-        ("GET", "/jobs", api.jobs, {"response_model": list[models.JobReply]}),
-        ("GET", "/jobs/{job_id}", api.job, {"response_model": models.JobReply}),
-        ("POST", "/jobs/{job_id}/cancel", api.cancel, {"response_model": models.JobReply}),
-        ("GET", "/people", api.people, {"response_model": list[models.PersonReply]}),
-        ("GET", "/people/{name}", api.person, {"response_model": models.PersonReply}),
+        ("GET", "/jobs", api.jobs, _replying(list[models.JobReply])),
+        ("GET", "/jobs/{job_id}", api.job, _replying(models.JobReply)),
+        ("POST", "/jobs/{job_id}/cancel", api.cancel, _replying(models.JobReply)),
+        ("GET", "/people", api.people, _replying(list[models.PersonReply])),
+        ("GET", "/people/{name}", api.person, _replying(models.PersonReply)),
         ("GET", "/people/{name}/card", api.card, {"response_class": Response, "responses": _PNG}),
-        ("GET", "/people/{name}/inspect", api.inspect_person, {"response_model": models.InspectReply}),
-        ("POST", "/people/{name}/rename", api.rename, {"response_model": models.PersonReply}),
+        ("GET", "/people/{name}/inspect", api.inspect_person, _replying(models.InspectReply)),
+        ("POST", "/people/{name}/rename", api.rename, _replying(models.PersonReply)),
         ("DELETE", "/people/{name}", api.delete, {"response_class": Response, "status_code": 204}),
-        ("POST", "/inspect", api.inspect_file, {"response_model": models.InspectReply}),
+        ("POST", "/inspect", api.inspect_file, _replying(models.InspectReply)),
         ("POST", "/mix", api.mix, ordered),
         ("POST", "/sample", api.sample, ordered),
-        ("GET", "/names/check", api.check_name, {"response_model": models.NameReply}),
-        ("POST", "/faces", api.faces, {"response_model": models.FacesReply}),
+        ("GET", "/names/check", api.check_name, _replying(models.NameReply)),
+        ("POST", "/faces", api.faces, _replying(models.FacesReply)),
     ]
+
+
+def _replying(model: Any, status: int = 200) -> dict[str, Any]:
+    """What an endpoint returns, for /docs alone.
+
+    As its `response_model` FastAPI would make a copy of the class at every start, which the WebUI waits for, and check
+    every reply a second time.
+    """
+    return {"status_code": status, "responses": {status: {"model": model}}}
 
 
 def _no_such_route(rest: str) -> None:
@@ -135,7 +144,7 @@ class Api:
     def train(self, form: models.TrainRequest) -> models.JobReply:
         """Learn people from one photo each.
 
-        Names and settings are checked at once; whether a face is found is told by the job.
+        Photos, names and settings are checked at once; what is wrong later is told by the job.
         """
         self._check_line()
         order = self._order(form)
@@ -160,7 +169,6 @@ class Api:
             descriptions=tuple(phrases_from(person.description) for person in form.people),
             overwrite=form.overwrite or form.resume, resume=form.resume,
         )  # fmt: skip
-        validate(self.context.open_workshop(), order)
         if form.resume and not self.studio.is_unfinished(names):
             raise InvalidSettings(f"There is no interrupted run of {', '.join(names)}.", "Send resume: false.")
         return order

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from celebbasis_ext import __version__
 from celebbasis_ext.cli import (
     demo,
+    encoder,
     faces,
     gallery,
     generate,
+    insert,
     inspect,
     lab,
     miniature,
@@ -25,7 +27,23 @@ from celebbasis_ext.cli import (
 from celebbasis_ext.cli.exit import BAD_INPUT, INTERRUPTED
 from celebbasis_ext.errors import CelebBasisError
 
-COMMANDS = (demo, train, faces, generate, inspect, mix, sample, move, gallery, names, ui, miniature, lab)
+COMMANDS = (
+    demo,
+    train,
+    insert,
+    faces,
+    generate,
+    inspect,
+    mix,
+    sample,
+    move,
+    gallery,
+    encoder,
+    names,
+    ui,
+    miniature,
+    lab,
+)
 """In the order in which one meets them. Each has `add(commands)`, which adds its parser and sets its `command`."""
 
 _EXAMPLES = """examples:

@@ -23,9 +23,7 @@ def add(commands: Any) -> None:
         commands, "gallery", "draw every celebrity with the checkpoint itself, and keep the faces",
         example="celebbasis gallery --checkpoint sd15.safetensors",
     )  # fmt: skip
-    gallery.add_argument("--images", type=int, default=4, metavar="N", help="pictures of each name (default: 4)")
-    gallery.add_argument("--first", type=int, metavar="N", help="only the first N usable names (default: all)")
-    gallery.add_argument("--steps", type=int, default=10, metavar="N", help="of the sampler (default: 10)")
+    add_gallery_options(gallery)
     gallery.add_argument(
         "--out", type=Path, default=Path("gallery.png"), metavar="FILE.png",
         help="the contact sheet at the end (default: %(default)s); the gallery itself is in the cache",
@@ -35,13 +33,20 @@ def add(commands: Any) -> None:
     add_face_options(gallery)
 
 
+def add_gallery_options(command: argparse.ArgumentParser) -> None:
+    """The options that `gathered_with` reads."""
+    command.add_argument("--images", type=int, default=4, metavar="N", help="pictures of each name (default: 4)")
+    command.add_argument("--first", type=int, metavar="N", help="only the first N usable names (default: all)")
+    command.add_argument("--steps", type=int, default=10, metavar="N", help="of the sampler (default: 10)")
+
+
 def _gallery(options: argparse.Namespace) -> int:
     from celebbasis_ext.cli.pictures import write_picture
     from celebbasis_ext.evaluate.gallery_sheet import gallery_sheet
     from celebbasis_ext.workshops import open_workshop
 
     workshop = open_workshop(Path(), equipment_from(options), lambda: faces_from(options), print)
-    gathered = _gathered(workshop, options)
+    gathered = gathered_with(workshop, options)
     shots = gathered.gallery.shots
     alone = sum(shot.faces == 1 for shot in shots)
     print(f"{len(shots)} pictures, {alone} of them with exactly one face: gallery {gathered.gallery.fingerprint}")
@@ -54,7 +59,7 @@ def _gallery(options: argparse.Namespace) -> int:
     return 0 if gathered.finished else INTERRUPTED
 
 
-def _gathered(workshop: Workshop, options: argparse.Namespace) -> Gathered:
+def gathered_with(workshop: Workshop, options: argparse.Namespace) -> Gathered:
     """Draws with a bar; the first Ctrl-C ends it after the pictures that are being drawn."""
     from celebbasis_ext.gallery import drawable_names, gather
     from celebbasis_ext.types import Gathered

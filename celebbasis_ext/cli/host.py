@@ -16,7 +16,15 @@ def add_checkpoint(command: argparse._ActionsContainer) -> None:
     )
 
 
-def open_host(checkpoint: Path | None, embeddings_dir: Path) -> Workshop:
+def add_names(command: argparse._ActionsContainer) -> None:
+    command.add_argument(
+        "--names", type=Path, metavar="FILE",
+        help="the celebrities behind the basis, one on each line, such as `celebbasis names` writes (default: the "
+        "shipped list, or the miniature's own)",
+    )  # fmt: skip
+
+
+def open_host(checkpoint: Path | None, embeddings_dir: Path, names: Path | None = None) -> Workshop:
     """A workshop for words and pictures, where no photo is looked at.
 
     Raises:
@@ -25,5 +33,5 @@ def open_host(checkpoint: Path | None, embeddings_dir: Path) -> Workshop:
     from celebbasis_ext.miniature.workshop import Assets, open_faces
     from celebbasis_ext.workshops import Equipment, open_workshop
 
-    equipment = Equipment(checkpoint, describer=None if checkpoint is None else "none")
+    equipment = Equipment(checkpoint, describer=None if checkpoint is None else "none", names=names)
     return open_workshop(embeddings_dir, equipment, lambda: open_faces(Assets().checked()))

@@ -8,7 +8,7 @@ from typing import Any
 
 from celebbasis_ext.cli.command import add_command
 
-METHODS = ("celeb_basis", "lora", "paper", "textual_inversion")
+METHODS = ("celeb_basis", "instant", "warm", "warm_4", "lora", "paper", "textual_inversion")
 """Those of `evaluate.baselines`, which is too heavy to be asked for its keys here."""
 
 
@@ -30,11 +30,12 @@ def add(commands: Any) -> None:
         help="of training and generating; bf16 is quicker on new processors (default: %(default)s)",
     )  # fmt: skip
     lab.add_argument("--reconstruction", action="store_true", help="redraw everybody in their photo's own scene too")
-    lab.add_argument(
+    files = lab.add_argument_group("files")
+    files.add_argument(
         "--out", type=Path, default=Path("lab"), metavar="FOLDER",
         help="where page and contact sheets go (default: %(default)s)",
     )  # fmt: skip
-    lab.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, for programs")
+    files.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, for programs")
     lab.set_defaults(command=_lab)
 
 

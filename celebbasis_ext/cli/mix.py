@@ -62,7 +62,7 @@ def _who(text: str) -> str | Path:
 def _mix(options: argparse.Namespace) -> int:
     from celebbasis_ext.tools import mix_people
 
-    workshop = open_host(options.checkpoint, options.out)
+    workshop = open_host(options.checkpoint, options.out, options.names)
     saved = mix_people(
         workshop, options.people, options.name, options.route,
         overwrite=options.overwrite, also_pt=options.also == "pt",

@@ -34,7 +34,7 @@ def _move(options: argparse.Namespace) -> int:
     from celebbasis_ext.tools import move_person
 
     embedding = load_embedding(options.file)
-    workshop = open_host(options.checkpoint, options.out)
+    workshop = open_host(options.checkpoint, options.out, options.names)
     moved = move_person(
         workshop, embedding, options.name,
         force=options.force, overwrite=options.overwrite, also_pt=options.also == "pt",

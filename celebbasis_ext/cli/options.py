@@ -10,6 +10,7 @@ import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from celebbasis_ext.cli.host import add_names
 from celebbasis_ext.recipes import RECIPES
 from celebbasis_ext.types import TrainConfig
 
@@ -36,11 +37,7 @@ def add_equipment(command: argparse.ArgumentParser, describer: bool = True) -> N
         "--resolution", type=int, metavar="PX",
         help="picture size in pixels, a multiple of 64 (default: the checkpoint's own)",
     )  # fmt: skip
-    group.add_argument(
-        "--names", type=Path, metavar="FILE",
-        help="the celebrities, one on each line, such as `celebbasis names` writes (default: the shipped list, or the "
-        "miniature's own)",
-    )  # fmt: skip
+    add_names(group)
     group.add_argument("--low-memory", action="store_true", help="needs less memory and is a third slower")
     if not describer:
         command.set_defaults(describer="none")
@@ -65,8 +62,9 @@ def add_config(command: argparse.ArgumentParser) -> None:
     """Every field of `TrainConfig` as an option; what is not given comes from the recipe."""
     group = command.add_argument_group("training settings")
     group.add_argument(
-        "--recipe", choices=sorted(RECIPES), default="default", help="where all of these start (default: %(default)s)"
-    )
+        "--recipe", choices=sorted(RECIPES),
+        help="where all of these start (default: warm where the checkpoint has an encoder, else default)",
+    )  # fmt: skip
     hints, meanings = typing.get_type_hints(TrainConfig), _meanings()
     for field in dataclasses.fields(TrainConfig):
         flag, hint = _flag(field.name), hints[field.name]
@@ -114,7 +112,8 @@ def _shown(value: Any) -> str:
     return named[value] if value is None or isinstance(value, bool) else str(value)
 
 
-def config_from(options: argparse.Namespace) -> TrainConfig:
-    """The recipe with what was said on the command line in its place."""
+def config_from(options: argparse.Namespace, encoder: bool = False) -> TrainConfig:
+    """The recipe with what was said on the command line in its place; if none was named, the best there is."""
+    recipe = options.recipe or ("warm" if encoder else "default")
     given = {f.name: getattr(options, f.name) for f in dataclasses.fields(TrainConfig)}
-    return dataclasses.replace(RECIPES[options.recipe], **{k: v for k, v in given.items() if v is not None})
+    return dataclasses.replace(RECIPES[recipe], **{k: v for k, v in given.items() if v is not None})

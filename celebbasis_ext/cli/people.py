@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from celebbasis_ext.cli.host import add_checkpoint
+from celebbasis_ext.cli.host import add_checkpoint, add_names
 
 if TYPE_CHECKING:
     from celebbasis_ext.jobs import Workshop
@@ -32,6 +32,7 @@ def add_files(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:
 def add_output(command: argparse.ArgumentParser) -> None:
     """The options of every command that writes embeddings without training."""
     add_checkpoint(command)
+    add_names(command)
     add_files(command)
 
 

@@ -43,7 +43,7 @@ def _sample(options: argparse.Namespace) -> int:
         raise InvalidSettings(
             f"Got {len(names)} names for {len(seeds)} people.", "Give every one a name, or none of them."
         )
-    workshop = open_host(options.checkpoint, options.out)
+    workshop = open_host(options.checkpoint, options.out, options.names)
     saved = sample_people(workshop, seeds, names, overwrite=options.overwrite, also_pt=options.also == "pt")
     print_saved(workshop, saved)
     return 0

@@ -1,4 +1,4 @@
-"""`celebbasis train`: people from one photo each."""
+"""`celebbasis train`: people from one photo each, or from several."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from celebbasis_ext.cli.people import add_files
 from celebbasis_ext.cli.progress import run_with_loras, show_prepared
 
 if TYPE_CHECKING:
-    from celebbasis_ext.jobs import Order, Workshop
-    from celebbasis_ext.types import Embedding, Floats, Image, Lora, Prepared, Saved, Scores
+    from celebbasis_ext.jobs import Workshop
+    from celebbasis_ext.types import Embedding, Floats, Image, Lora, Prepared, Saved, Scores, Subject
 
 
 def add(commands: Any) -> None:
     train = add_command(
-        commands, "train", "learn people from one photo each",
+        commands, "train", "learn people from one photo each, or from several",
         "PHOTO [PHOTO ...] --name NAME [NAME ...]", "celebbasis train anna.png ben.png --name anna-cb ben-cb",
     )  # fmt: skip
-    train.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="any picture file, one for each person")
+    train.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="any picture file")
     train.add_argument(
-        "--name", nargs="+", required=True, metavar="NAME", help="their trigger words, in the order of the photos"
-    )
+        "--name", nargs="+", required=True, metavar="NAME",
+        help="whom the photos show, in their order; photos of one name are of one person, and a single name is for all",
+    )  # fmt: skip
     train.add_argument("--resume", action="store_true", help="go on with the interrupted run of these names")
     _add_photo_options(train)
     files = add_files(train)
@@ -67,20 +68,27 @@ def _train(options: argparse.Namespace) -> int:
     from celebbasis_ext.workshops import open_workshop
 
     photos = tuple(read_photo(path) for path in options.photos)
+    names = tuple(options.name) * (len(photos) if len(options.name) == 1 else 1)
     descriptions = tuple(GivenWords(words).phrases for words in options.describe or ())
-    order = Order(
-        photos, tuple(options.name), config_from(options), options.face, descriptions, options.overwrite,
-        options.resume, options.also == "pt", lora=lora_config_from(options),
-    )  # fmt: skip
     workshop = open_workshop(options.out, equipment_from(options), lambda: faces_from(options), print)
+    order = Order(
+        photos, names, config_from(options, workshop.encoder is not None), options.face, descriptions,
+        options.overwrite, options.resume, options.also == "pt", lora=lora_config_from(options),
+    )  # fmt: skip
+    subjects: list[Subject] = []
+
+    def prepared(event: Prepared) -> None:
+        subjects.extend(event.subjects)
+        _prepared(event, options)
+
     with numbering(workshop.faces, options.photos, photos, options.out):
-        saved, loras = run_with_loras(workshop, order, lambda prepared: _prepared(prepared, options))
+        saved, loras = run_with_loras(workshop, order, prepared)
     for embedding, path in zip(saved.embeddings, saved.paths, strict=True):
         print(f"{embedding.name}: {path}")
     for lora, path in zip(loras.loras, loras.paths, strict=True) if loras else ():
         print(f"{lora.name}: {path}, in prompts: <lora:{lora.name}:1>")
     if options.pictures and saved.finished:
-        _score(workshop, order, saved, options.pictures, loras.loras if loras else ())
+        _score(workshop, subjects, saved, options.pictures, loras.loras if loras else ())
     return 0 if saved.finished and (loras is None or loras.finished) else INTERRUPTED
 
 
@@ -96,19 +104,17 @@ def _prepared(prepared: Prepared, options: argparse.Namespace) -> None:
             print(f"{subject.name}: {path}")
 
 
-def _score(workshop: Workshop, order: Order, saved: Saved, pictures: int, loras: Sequence[Lora]) -> None:
+def _score(workshop: Workshop, subjects: Sequence[Subject], saved: Saved, pictures: int, loras: Sequence[Lora]) -> None:
     """Draws a few pictures of each person, says how like the photo they are, and keeps the first as preview."""
     from celebbasis_ext.evaluate.score import score_pictures
-    from celebbasis_ext.faces.base import find_face
     from celebbasis_ext.jobs import add_scores
     from celebbasis_ext.lora import applied
 
     seeds, own_loras = list(range(pictures)), {lora.name: lora for lora in loras}
     impostors = workshop.host.generate(["a photo of a person"] * pictures, seeds)
-    for photo, embedding, path in zip(order.photos, saved.embeddings, saved.paths, strict=True):
-        identity = find_face(workshop.faces, photo, order.face).identity
+    for subject, embedding, path in zip(subjects, saved.embeddings, saved.paths, strict=True):
 
-        def scored(person: Embedding = embedding, identity: Floats = identity) -> tuple[Scores, Image]:
+        def scored(person: Embedding = embedding, identity: Floats = subject.identity) -> tuple[Scores, Image]:
             drawn = workshop.host.generate([f"a photo of {person.name}"] * pictures, seeds, [person])
             return score_pictures(workshop.faces, identity, drawn, impostors), drawn[0]
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from celebbasis_ext.basis import word_vectors
+from celebbasis_ext.encoder import understand
+from celebbasis_ext.jobs import Workshop, encoder_of
 from celebbasis_ext.recipes import RECIPES
 from celebbasis_ext.types import CelebBasis, Floats, Lora, LoraConfig, Subject, TrainConfig
 
@@ -38,7 +40,28 @@ class Inserted:
     lora: Lora | None = None
 
 
-Method = Callable[["Denoiser", CelebBasis, "Host", Subject, int], Iterator[Inserted]]
+@dataclass(frozen=True)
+class Task:
+    """Somebody to insert, and what with.
+
+    Attributes:
+        denoiser: The checkpoint, to differentiate through.
+        basis: Its basis.
+        workshop: Host, faces, and the encoder.
+        subject: The person, from one portrait.
+        album: The same person from four portraits, that one among them.
+        seed: Of all chance.
+    """
+
+    denoiser: Denoiser
+    basis: CelebBasis
+    workshop: Workshop
+    subject: Subject
+    album: Subject
+    seed: int
+
+
+Method = Callable[[Task], Iterator[Inserted]]
 
 
 def budget() -> int:
@@ -49,52 +72,63 @@ def budget() -> int:
 def with_config(config: TrainConfig) -> Method:
     """A celeb-basis method from its settings."""
 
-    def insert(denoiser: Denoiser, basis: CelebBasis, host: Host, subject: Subject, seed: int) -> Iterator[Inserted]:
-        yield from _stops(denoiser, basis, subject, dataclasses.replace(config, seed=seed), {config.steps: ""})
+    def insert(task: Task) -> Iterator[Inserted]:
+        yield from _stops(task, task.basis, dataclasses.replace(config, seed=task.seed), {config.steps: ""})
 
     return insert
 
 
-def paper(denoiser: Denoiser, basis: CelebBasis, host: Host, subject: Subject, seed: int) -> Iterator[Inserted]:
+def paper(task: Task) -> Iterator[Inserted]:
     """The paper's recipe as published, stopped at our budget."""
     recipe = RECIPES["paper"]
-    yield from with_config(dataclasses.replace(recipe, steps=budget() // recipe.batch))(
-        denoiser, basis, host, subject, seed
-    )
+    yield from with_config(dataclasses.replace(recipe, steps=budget() // recipe.batch))(task)
 
 
-def with_lora(denoiser: Denoiser, basis: CelebBasis, host: Host, subject: Subject, seed: int) -> Iterator[Inserted]:
-    """The default recipe, alone and with the person's LoRA on top."""
+def instant(task: Task) -> Iterator[Inserted]:
+    """The encoder's answer, from one portrait and from four; nothing is trained."""
+    encoder = encoder_of(task.workshop, task.basis)
+    for variant, subject in {"instant": task.subject, "instant, 4 photos": task.album}.items():
+        started = time.perf_counter()
+        vectors = word_vectors(task.basis, understand(encoder, subject.identity).coefficients)
+        yield Inserted(variant, vectors, time.perf_counter() - started)
+
+
+def warm_album(task: Task) -> Iterator[Inserted]:
+    """Training from the encoder's answer, with four portraits."""
+    yield from with_config(RECIPES["warm"])(dataclasses.replace(task, subject=task.album))
+
+
+def with_lora(task: Task) -> Iterator[Inserted]:
+    """Training from the encoder's answer, alone and with the person's LoRA on top."""
     from celebbasis_ext.lora_training import Known, LoraTraining
 
-    recipe = dataclasses.replace(RECIPES["default"], seed=seed)
-    (alone,) = _stops(denoiser, basis, subject, recipe, {recipe.steps: "celeb_basis"})
+    recipe = dataclasses.replace(RECIPES["warm"], seed=task.seed)
+    (alone,) = _stops(task, task.basis, recipe, {recipe.steps: "warm"})
     yield alone
     started = time.perf_counter()
-    people = [Known(subject, alone.vectors)]
-    training = LoraTraining(denoiser, host.cross_attention(), people, basis.names, recipe, LoraConfig())
+    linears, people = task.workshop.host.cross_attention(), [Known(task.subject, alone.vectors)]
+    training = LoraTraining(task.denoiser, linears, people, task.basis.names, recipe, LoraConfig())
     for _ in training:
         pass
     seconds = alone.seconds + time.perf_counter() - started
-    yield Inserted("celeb_basis with LoRA", alone.vectors, seconds, training.stored(subject.name))
+    yield Inserted("warm with LoRA", alone.vectors, seconds, training.stored(task.subject.name))
 
 
-def textual_inversion(
-    denoiser: Denoiser, basis: CelebBasis, host: Host, subject: Subject, seed: int
-) -> Iterator[Inserted]:
+def textual_inversion(task: Task) -> Iterator[Inserted]:
     """Two free vectors (Gal et al. 2022) from two starts, each stopped early and at the full budget.
 
     Free vectors are coefficients over the identity matrix, so that the same loop trains them.
     """
     full = budget() // 4
-    for start, mean in _starts(basis, host).items():
+    for start, mean in _starts(task.basis, task.workshop.host).items():
         config = TrainConfig(
             steps=full, batch=4, learning_rate=5e-3, decay=False, learn="coefficients", optimiser="adam", radius="free",
             whiten=False,
-            average=0.0, face_mask=False, explain=False, templates="plain", views=2, zoom=0.0, flip=True, seed=seed,
+            average=0.0, face_mask=False, explain=False, templates="plain", views=2, zoom=0.0, flip=True,
+            seed=task.seed,
         )  # fmt: skip
         names = {full // 2: f"textual_inversion from {start}, early", full: f"textual_inversion from {start}, full"}
-        yield from _stops(denoiser, _free_basis(basis, mean), subject, config, names)
+        yield from _stops(task, _free_basis(task.basis, mean), config, names)
 
 
 def _starts(basis: CelebBasis, host: Host) -> dict[str, Mapping[str, Floats]]:
@@ -118,20 +152,22 @@ def _free_basis(basis: CelebBasis, mean: Mapping[str, Floats]) -> CelebBasis:
     return CelebBasis(mean, components, ones, np.ones(tokens, np.float32), nobody, (), "")
 
 
-def _stops(
-    denoiser: Denoiser, basis: CelebBasis, subject: Subject, config: TrainConfig, names: Mapping[int, str]
-) -> Iterator[Inserted]:
+def _stops(task: Task, basis: CelebBasis, config: TrainConfig, names: Mapping[int, str]) -> Iterator[Inserted]:
     """Trains once and yields the person at each of the given steps."""
     from celebbasis_ext.train import Training
 
+    encoder = encoder_of(task.workshop, basis) if config.start == "encoder" else None
     started = time.perf_counter()
-    for done in Training(denoiser, basis, (subject,), config):
+    for done in Training(task.denoiser, basis, (task.subject,), config, encoder=encoder):
         if done.step in names:
             yield Inserted(names[done.step], word_vectors(basis, done.coefficients[0]), time.perf_counter() - started)
 
 
 METHODS: dict[str, Method] = {
     "celeb_basis": with_config(RECIPES["default"]),
+    "instant": instant,
+    "warm": with_config(RECIPES["warm"]),
+    "warm_4": warm_album,
     "lora": with_lora,
     "paper": paper,
     "textual_inversion": textual_inversion,

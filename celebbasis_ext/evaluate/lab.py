@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from celebbasis_ext.basis import word_vectors
-from celebbasis_ext.evaluate.baselines import Inserted, Method
-from celebbasis_ext.jobs import Order, basis_of, prepare
+from celebbasis_ext.encoder_job import with_encoder
+from celebbasis_ext.evaluate.baselines import Inserted, Method, Task
+from celebbasis_ext.jobs import basis_of, one_person, prepare_photo
 from celebbasis_ext.lora import applied
 from celebbasis_ext.miniature.drawing import Look, draw, random_look
 from celebbasis_ext.miniature.people import Person, celebrities, strangers
@@ -52,16 +53,18 @@ OBEDIENCE: tuple[tuple[str, str, object], ...] = (
 PROMPTS = (*PLAIN, *(prompt for prompt, _, _ in OBEDIENCE))
 LEAKS = ("background", "shirt", "hat", "glasses", "expression")
 SAMPLER_STEPS = 10
+ALBUM = 4
 
 
 @dataclass(frozen=True)
 class Case:
-    """A stranger with one portrait, and how the judge sees them in other drawings."""
+    """A stranger with one portrait, that and three more, and how the judge sees them in other drawings."""
 
     person: Person
     look: Look
     portrait: Image
     subject: Subject
+    album: Subject
     reference: Floats
 
 
@@ -108,7 +111,7 @@ class Lab:
     def __init__(self, people: int, seed: int, folder: Path, assets: Assets | None = None) -> None:
         assets = assets or Assets()
         self.seed = seed
-        self.workshop = open_workshop(folder / "embeddings", assets)
+        self.workshop = with_encoder(open_workshop(folder / "embeddings", assets))
         self.judge = open_judge(assets)
         self.basis: CelebBasis = basis_of(self.workshop)
         self.cases = tuple(self._case(i, person) for i, person in enumerate(strangers(people, seed)))
@@ -117,8 +120,14 @@ class Lab:
         rng = np.random.default_rng((13, self.seed, index))
         look = dataclasses.replace(random_look(rng), style="photo")
         portrait = draw(person, look).image
-        order = Order((portrait,), (TRIGGER,), overwrite=True)
-        return Case(person, look, portrait, prepare(self.workshop, order)[0], self._reference(rng, person))
+        subject = prepare_photo(self.workshop, portrait, TRIGGER)
+        return Case(person, look, portrait, subject, self._album(index, person, subject), self._reference(rng, person))
+
+    def _album(self, index: int, person: Person, first: Subject) -> Subject:
+        rng = np.random.default_rng((19, self.seed, index))
+        looks = [dataclasses.replace(random_look(rng), style="photo") for _ in range(ALBUM - 1)]
+        others = [prepare_photo(self.workshop, draw(person, look).image, TRIGGER) for look in looks]
+        return one_person([first, *others])
 
     def _reference(self, rng: np.random.Generator, person: Person) -> Floats:
         looks = [dataclasses.replace(random_look(rng), style="photo") for _ in range(8)]
@@ -184,7 +193,8 @@ def measure(
     inserted: dict[str, list[Inserted]] = {}
     with lab.workshop.host.training() as denoiser:
         for i, case in enumerate(lab.cases):
-            for variant in method(denoiser, lab.basis, lab.workshop.host, case.subject, lab.seed * 1000 + i):
+            task = Task(denoiser, lab.basis, lab.workshop, case.subject, case.album, lab.seed * 1000 + i)
+            for variant in method(task):
                 inserted.setdefault(variant.variant, []).append(variant)
             progress(i + 1, len(lab.cases))
     return {name: _measured(lab, people) for name, people in inserted.items()}

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from celebbasis_ext.errors import InvalidEmbedding, NameTaken
-from celebbasis_ext.files.atomic import replacing, write_whole
+from celebbasis_ext.files.atomic import write_whole
+from celebbasis_ext.files.card import save_card
 from celebbasis_ext.files.name_rules import check_name
 from celebbasis_ext.files.torch_file import (
     LARGEST_FILE,
@@ -69,7 +70,7 @@ def check_free(folder: Path, name: str, overwrite: bool = False) -> Path:
         if other.stem.lower() == name.lower() and other not in replaced:
             raise NameTaken(
                 f"An embedding named {other.stem!r} exists already ({other}).",
-                "Move that file away." if overwrite else "Choose another name, or --overwrite.",
+                "Move that file away." if overwrite else "Choose another name, or overwrite it.",
             )
     return path
 
@@ -81,12 +82,12 @@ def save_embedding(
     overwrite: bool = False,
     also_pt: bool = False,
 ) -> Path:
-    """Writes `<name>.safetensors` and, if there is one, `<name>.preview.png`; each whole or not at all.
+    """Writes `<name>.safetensors` and, where there is a picture, the embedding's card; each file whole or not at all.
 
     Args:
         embedding: The person.
         folder: Is made where it is missing.
-        preview: [h, w, 3] thumbnail.
+        preview: [h, w, 3] picture for the card, see `save_card`.
         overwrite: Replace an embedding of this name.
         also_pt: Write `<name>.pt` too, in the format of old WebUIs. One that is there already is replaced in any
             case: of two files of one name hosts load whichever comes last.
@@ -104,7 +105,7 @@ def save_embedding(
     if also_pt or old.exists():
         write_whole(old, _old_format(embedding.name, vectors, embedding.metadata))
     if preview is not None:
-        save_preview(path, preview)
+        save_card(path, preview, embedding.metadata)
     return path
 
 
@@ -127,14 +128,6 @@ def _old_format(name: str, vectors: Mapping[str, Floats], metadata: Mapping[str,
             "sd_checkpoint_name": checkpoint.get("name"),
         }
     )
-
-
-def save_preview(path: Path, preview: Image) -> None:
-    """Writes the picture [h, w, 3] that hosts show for the embedding at `path`."""
-    from PIL import Image as Pillow
-
-    with replacing(path.with_suffix(".preview.png")) as unfinished:
-        Pillow.fromarray(preview).save(unfinished, format="PNG")
 
 
 def load_embedding(path: Path) -> Embedding:
@@ -240,7 +233,7 @@ def check_width(embedding: Embedding, widths: Mapping[str, int]) -> None:
     if own != dict(widths):
         raise InvalidEmbedding(
             f"{embedding.name} does not fit this checkpoint: expected {_widths(widths)}, got {_widths(own)}.",
-            "Choose a checkpoint of the family that it was made for (see `celebbasis inspect`).",
+            "Choose a checkpoint of the family that it was made for.",
         )
 
 

@@ -52,7 +52,7 @@ def load_encoder(path: Path) -> Encoder:
         _check_shapes(encoder)
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise WrongEncoder(
-            f"{path.name} is no encoder that can be read ({error}).", "Learn one with `celebbasis encoder`."
+            f"{path.name} is no encoder that can be read ({error}).", "Learn the checkpoint's encoder again."
         ) from error
     return encoder
 

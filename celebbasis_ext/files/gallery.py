@@ -102,7 +102,7 @@ def read_plan(folder: Path) -> Plan:
             raise ValueError(f"it describes the gallery {plan.fingerprint}")
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InvalidGallery(
-            f"There is no gallery in {folder} ({error}).", "Draw one with `celebbasis gallery`."
+            f"There is no gallery in {folder} ({error}).", "Draw the checkpoint's gallery first."
         ) from error
     return plan
 

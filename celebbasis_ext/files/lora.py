@@ -48,7 +48,7 @@ def check_free(folder: Path, name: str, overwrite: bool = False) -> Path:
         if other.stem.lower() == name.lower() and not (overwrite and other == path):
             raise NameTaken(
                 f"A LoRA named {other.stem!r} exists already ({other}).",
-                "Move that file away." if overwrite else "Choose another name, or --overwrite.",
+                "Move that file away." if overwrite else "Choose another name, or overwrite it.",
             )
     return path
 

@@ -107,7 +107,7 @@ def measured_prediction(denoiser: StandaloneDenoiser, side: int = 32) -> Literal
     correlation = torch.corrcoef(torch.stack([answer.flatten(), noise.flatten()]))[0, 1].item()
     if math.isnan(correlation):
         raise UnsupportedCheckpoint(
-            "The UNet's answer to noise is not a number.", "Try --precision fp32, or download the checkpoint again."
+            "The UNet's answer to noise is not a number.", "Try the precision fp32, or download the checkpoint again."
         )
     return "epsilon" if correlation > 0.5 else "v_prediction"
 

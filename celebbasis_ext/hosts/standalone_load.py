@@ -58,7 +58,7 @@ def chosen_device(wanted: str) -> str:
     if not there[wanted]:
         raise InvalidSettings(
             f"The device {wanted} was asked for, but PyTorch {torch.__version__} finds none here.",
-            "Use --device cpu, or install a PyTorch that is built for it.",
+            "Use the device cpu, or install a PyTorch that is built for it.",
         )
     return wanted
 
@@ -74,7 +74,7 @@ def chosen_precision(wanted: str, device: str, stored: Precision) -> Precision:
         if wanted == precision:
             return precision
     raise InvalidSettings(
-        f"{wanted} does not train on {device}; it takes {' or '.join(possible[device])}.", "Use --precision auto."
+        f"{wanted} does not train on {device}; it takes {' or '.join(possible[device])}.", "Use the precision auto."
     )
 
 

@@ -1,7 +1,7 @@
 """Makes the miniature from its seed: `python -m celebbasis_ext.miniature --work FOLDER [STAGE ...]`.
 
-Stages, in order: album, text, vae, latents, unet, decoder, export, recogniser, detector, tagger, judge, report. Each
-goes on where it was interrupted. On two cores: see the seconds in `assets/training-log.json`.
+Stages, in order: album, text, vae, latents, unet, decoder, export, recogniser, detector, tagger, judge, report,
+encoder. Each goes on where it was interrupted. On two cores: see the seconds in `assets/training-log.json`.
 """
 
 from __future__ import annotations
@@ -102,6 +102,18 @@ class Making:
         from celebbasis_ext.miniature.report import write_report
 
         write_report(self.assets)
+
+    def encoder(self) -> None:
+        """What the checkpoint draws for all its celebrities teaches it."""
+        from celebbasis_ext.encoder_job import SHIPPED, encoder_path, teach_encoder
+        from celebbasis_ext.gallery import drawable_names, gather
+        from celebbasis_ext.miniature.workshop import open_workshop
+        from celebbasis_ext.types import Gathered
+
+        workshop = open_workshop(self.work, self.assets)
+        for event in gather(workshop, drawable_names(workshop), folder=self.work / "galleries"):
+            if isinstance(event, Gathered):
+                list(teach_encoder(workshop, event.gallery, encoder_path(workshop, SHIPPED)))
 
     def _write_log(self) -> None:
         logs = {

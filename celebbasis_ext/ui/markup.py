@@ -94,21 +94,23 @@ def _frame(face: Face, number: int, unit: float, several: bool, chosen: bool) ->
     )
 
 
-def progress_panel(job: Job | None, ahead: int, own_bar: bool) -> str:
+def progress_panel(job: Job | None, ahead: int, own_bar: bool, people: str = "") -> str:
     """A job under way, or how it ended.
 
     Args:
         job: The training that is shown; None before the first.
         ahead: Jobs that come before it.
         own_bar: Whether to draw a bar; the WebUI has its own.
+        people: See `files.people.change_mark`; the page looks at it.
     """
+    known = f'data-people="{people}" data-at="{time.time():.2f}"'
     if job is None:
-        return f'<div class="cb-job" data-active="false" data-at="{time.time():.2f}"></div>'
+        return f'<div class="cb-job" data-active="false" {known}></div>'
     active = "false" if job.over else "true"
     parts = [_headline(job, ahead), _bar(job) if own_bar and not job.over else "", *_pictures(job)]
     return (
-        f'<div class="cb-job" data-active="{active}" data-job="{job.id}" data-state="{job.state}" '
-        f'data-at="{time.time():.2f}">{"".join(parts)}</div>'
+        f'<div class="cb-job" data-active="{active}" data-job="{job.id}" data-state="{job.state}" {known}>'
+        f"{''.join(parts)}</div>"
     )
 
 
@@ -220,13 +222,19 @@ def queue_line(jobs: Sequence[Job], shown: Job | None) -> str:
     return f'<div class="cb-queue"><p>Also in line:</p><ul>{items}</ul></div>'
 
 
-def cards(people: Sequence[TrainedPerson], chosen: str | None) -> str:
-    """The people as cards that can be pressed."""
-    if not people:
-        return '<div class="cb-box"><p>Nobody has been learned yet. Go to Train and give a photo.</p></div>'
-    return (
-        f'<div class="cb-cards" role="list">{"".join(_card(person, person.name == chosen) for person in people)}</div>'
-    )
+def cards(people: Sequence[TrainedPerson], chosen: str | None, mark: str = "") -> str:
+    """The people as cards that can be pressed.
+
+    Args:
+        people: They.
+        chosen: The name of the one whose card is pressed.
+        mark: See `files.people.change_mark`; the page looks at it.
+    """
+    shown = '<div class="cb-box"><p>Nobody has been learned yet. Go to Train and give a photo.</p></div>'
+    if people:
+        listed = "".join(_card(person, person.name == chosen) for person in people)
+        shown = f'<div class="cb-cards" role="list">{listed}</div>'
+    return f'<div data-people="{mark}">{shown}</div>'
 
 
 def _card(person: TrainedPerson, chosen: bool) -> str:

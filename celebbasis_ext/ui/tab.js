@@ -2,7 +2,7 @@
   // The tab's behaviour: keeps watching a running job, copies words, takes pasted photos, presses cards.
   // Runs once for a page, in the WebUI and in the standalone page; whatever is not there is left alone.
   if (window.celebbasis) return;
-  const WATCH_EVERY = 700, CHECK_EVERY = 300, ANSWER_WITHIN = 8000;
+  const WATCH_EVERY = 700, IDLE_EVERY = 10000, CHECK_EVERY = 300, ANSWER_WITHIN = 8000;
   const root = () => document.querySelector("#celebbasis_tab");
   const press = (id) => { const b = document.querySelector(`#${id}`); (b && b.querySelector("button") || b)?.click(); return !!b; };
 
@@ -15,15 +15,24 @@
     return true;
   };
 
-  // The job lives on the server; the page asks how it stands, from its first moment on.
-  let attached = false, asked = 0, seen = "";
+  // Who was learned has changed: every answer says, by a mark that is new then. The one that the page came with is old.
+  const marks = new Set();
+  const watchPeople = () => {
+    const fresh = [...document.querySelectorAll("#celebbasis_tab [data-people]")].map((e) => e.dataset.people).filter((m) => !marks.has(m));
+    if (marks.size && fresh.length) window.celebbasis.onPeople?.();
+    fresh.forEach((mark) => marks.add(mark));
+  };
+
+  // The job lives on the server; the page asks how it stands, from its first moment on; seldom while there is none.
+  let asked = 0, last = 0, seen = "";
   const watch = () => {
     const job = document.querySelector("#celebbasis_progress .cb-job");
     if (!job || document.hidden) return;
     if (job.dataset.at && job.dataset.at !== seen) { seen = job.dataset.at; asked = 0; }
     const waiting = asked && Date.now() - asked < ANSWER_WITHIN;
-    if ((attached && job.dataset.active !== "true") || waiting) return;
-    if (press("celebbasis_watch")) { attached = true; asked = Date.now(); }
+    const idle = job.dataset.active !== "true" && Date.now() - last < IDLE_EVERY;
+    if (idle || waiting) return;
+    if (press("celebbasis_watch")) asked = last = Date.now();
     window.celebbasis.onJob?.(job.dataset);
   };
 
@@ -84,16 +93,21 @@
     input.dispatchEvent(new Event("change", { bubbles: true }));
   };
 
-  // In the standalone page "Draw with it" leads to its Generate page; in the WebUI, to txt2img.
+  // In the standalone page "Draw with it" leads to its Generate page; in the WebUI, to txt2img. Some gradio has a second,
+  // hidden row of tabs, and some makes a page's fields only when it is shown.
   const sendToGenerate = (word) => {
-    const tab = [...document.querySelectorAll("#celebbasis_pages button")].find((b) => b.textContent.trim() === "Generate");
-    tab?.click();
-    setTimeout(() => setText("celebbasis_generate_prompt", `a photo of ${word}`), 300);
+    const tabs = [...document.querySelectorAll("#celebbasis_pages button:not([aria-hidden=true] *)")];
+    tabs.find((tab) => tab.textContent.trim() === "Generate")?.click();
+    const write = (tries) => {
+      if (!setText("celebbasis_generate_prompt", `a photo of ${word}`) && tries) setTimeout(write, 100, tries - 1);
+    };
+    setTimeout(write, 100, 50);
   };
 
   window.celebbasis = { setText, press, send: sendToGenerate, ...(window.celebbasisInWebUI ?? {}) };
   document.addEventListener("click", onClick);
   window.addEventListener("paste", onPaste, true);
   setInterval(watch, WATCH_EVERY);
+  setInterval(watchPeople, WATCH_EVERY);
   setInterval(checkNames, CHECK_EVERY);
 }

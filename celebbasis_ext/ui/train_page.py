@@ -12,6 +12,7 @@ import gradio as gr
 from celebbasis_ext.config_rules import FIELDS
 from celebbasis_ext.describe import GivenWords
 from celebbasis_ext.errors import CelebBasisError, InvalidSettings
+from celebbasis_ext.files.people import change_mark
 from celebbasis_ext.job_queue import Job
 from celebbasis_ext.jobs import Order
 from celebbasis_ext.recipes import PRESETS
@@ -106,9 +107,11 @@ class TrainPage:
         self.preset = gr.Radio(list(PRESETS), value="Balanced", label="Preset", elem_id="celebbasis_preset")
         with gr.Accordion("Advanced", open=False, elem_id="celebbasis_advanced"):
             self.settings = config_components(PRESETS["Balanced"])
-        with gr.Accordion("Preview while training", open=False):
+        with gr.Accordion("Preview while training", open=False, elem_id="celebbasis_previews"):
             self.prompt = gr.Textbox(PLAIN, label="Prompt, with {} for the name", elem_id="celebbasis_prompt")
-            self.every = gr.Number(20, label="Every so many steps (0 for never)", precision=0)
+            self.every = gr.Number(
+                20, label="Every so many steps (0 for never)", precision=0, elem_id="celebbasis_every"
+            )
 
     def _lay_out_buttons(self) -> None:
         self.consent = gr.Checkbox(False, label=CONSENT, elem_id="celebbasis_consent")
@@ -122,7 +125,10 @@ class TrainPage:
         with gr.Column(
             elem_classes=["cb-tight"]
         ):  # of its own: the WebUI puts its bar before the first element in here
-            self.progress = plain_html('<div class="cb-job"></div>', elem_id="celebbasis_progress")
+            people = change_mark(self.studio.context.embeddings_dir)
+            self.progress = plain_html(
+                f'<div class="cb-job" data-people="{people}"></div>', elem_id="celebbasis_progress"
+            )
         self.outcome = plain_html(elem_id="celebbasis_outcome")
         self.queue = plain_html(elem_id="celebbasis_queue")
         self.watch = gr.Button("Watch", elem_id="celebbasis_watch", elem_classes=["cb-hidden"])
@@ -146,11 +152,11 @@ class TrainPage:
         self.preset.change(lambda name: values_of(PRESETS[name]), self.preset, self.settings, **QUIET)
 
     def _connect_buttons(self) -> None:
-        shown = [self.shown, self.progress, self.outcome, self.queue, self.train, self.stop, self.resume]
+        shown = [self.shown, self.progress, self.outcome, self.queue, self.train, self.stop, self.resume, self.fetch]
         form = [self.photos, self.consent, self.prompt, self.every, *self.settings]
         people = [component for row in self.rows for component in row.inputs]
         self.train.click(self._train, [*form, *people], [self.message, *shown], **QUIET)
-        self.fetch.click(lambda: self._ordered(self.studio.fetch_models), None, [self.message, *shown], **QUIET)
+        self.fetch.click(self._fetch, None, [self.message, *shown], **QUIET)
         self.stop.click(self._stop, None, shown, **QUIET)
         self.resume.click(self._resume, [*form, *people], [self.message, *shown], **QUIET)
         self.watch.click(self._watch, self.shown, shown, **QUIET)
@@ -221,6 +227,9 @@ class TrainPage:
     def _resume(self, *form: Any) -> list[Any]:
         return self._ordered(lambda: self.studio.resume(*self._unfinished(form)))
 
+    def _fetch(self) -> list[Any]:
+        return self._ordered(self.studio.fetch_models)
+
     def _stop(self) -> list[Any]:
         self.studio.stop()
         return self._watch("")
@@ -269,14 +278,14 @@ class TrainPage:
 
     def _watch(self, shown: str) -> list[Any]:
         """How the current training stands; what has not changed since `shown` is not sent again."""
-        job = self.studio.current()
-        now = f"{job.id} {job.state}" if job else "nothing"
-        context = self.studio.context
-        progress = markup.progress_panel(job, self.studio.ahead_of(job), not context.in_webui)
+        job, context = self.studio.current(), self.studio.context
+        people = change_mark(context.embeddings_dir)
+        now = f"{job.id} {job.state} {people}" if job else f"nothing {people}"
+        busy = job is not None and not job.over
+        progress = markup.progress_panel(job, self.studio.ahead_of(job), not context.in_webui, people)
         queue = markup.queue_line(context.queue.jobs(), job)
         if now == shown:
-            return [now, progress, gr.update(), queue, *[gr.update()] * 3]
-        busy = job is not None and not job.over
+            return [now, progress if busy else gr.update(), gr.update(), queue, *[gr.update()] * 4]
         return [
             now,
             progress,
@@ -285,6 +294,7 @@ class TrainPage:
             gr.update(value="Train another" if busy else "Train"),
             gr.update(interactive=busy),
             gr.update(interactive=not busy and self.studio.anybody_unfinished()),
+            gr.update(visible=bool(context.missing_models())),
         ]
 
     def _ending(self, job: Job | None) -> str:

@@ -1,5 +1,7 @@
-"""The server and the browser. Without Chromium or gradio's old venv the tests are skipped, and say why.
+"""The servers, one for each gradio, the browser, and what is shown to it. Where something is missing the tests are
+skipped, and say why.
 
+CELEBBASIS_BROWSER=1   run them
 CELEBBASIS_WEBUI_URL   a running WebUI that has the extension, in place of the standalone page
 CELEBBASIS_GRADIO3     a Python that has gradio 3.41.2 and what the engine needs (default: that of `.venv-gradio3`)
 """
@@ -8,31 +10,32 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
-import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.browser.page import PATIENCE, TabPage, open_browser
+from celebbasis_ext.evaluate.sheets import save_png
+from celebbasis_ext.miniature.drawing import Look, draw
+from celebbasis_ext.miniature.people import strangers
+from tests.browser.page import TabPage, open_browser
+from tests.browser.server import ROOT, serving
 
-ROOT = Path(__file__).parents[2]
-
-
-def old_python() -> Path | None:
-    """The Python that has gradio 3.41.2, if there is one."""
-    chosen = Path(os.environ.get("CELEBBASIS_GRADIO3", ROOT / ".venv-gradio3" / "bin" / "python"))
-    return chosen if chosen.exists() else None
+WEBUI, OLD, TODAY = "webui", "gradio 3.41.2", "gradio of today"
 
 
-def servers() -> list[Any]:
-    if os.environ.get("CELEBBASIS_WEBUI_URL"):
-        return ["webui"]
-    return ["gradio 3.41.2", "gradio of today"]
+def old_python() -> Path:
+    """The Python that has gradio 3.41.2, whether it is there or not."""
+    return Path(os.environ.get("CELEBBASIS_GRADIO3", ROOT / ".venv-gradio3" / "bin" / "python"))
+
+
+def servers() -> list[str]:
+    return [WEBUI] if os.environ.get("CELEBBASIS_WEBUI_URL") else [OLD, TODAY]
 
 
 def missing(server: str) -> str:
@@ -43,50 +46,27 @@ def missing(server: str) -> str:
         return "selenium is not installed"
     if not (shutil.which("chromium") and shutil.which("chromedriver")):
         return "Debian's chromium and chromium-driver are not installed"
-    if server == "gradio 3.41.2" and old_python() is None:
-        return "there is no venv with gradio 3.41.2 (python3 bootstrap.py browser-test makes one)"
-    if server == "gradio of today" and find_spec("gradio") is None:
+    if server == OLD and not old_python().exists():
+        return "there is no environment with gradio 3.41.2 (python3 bootstrap.py browser-test makes one)"
+    if server == TODAY and find_spec("gradio") is None:
         return "gradio is not installed"
     return ""
 
 
-@pytest.fixture(scope="module", params=servers())
+@pytest.fixture(scope="session", params=servers())
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a page with the tab."""
     if why := missing(request.param):
         pytest.skip(why)
-    if request.param == "webui":
+    if request.param == WEBUI:
         yield os.environ["CELEBBASIS_WEBUI_URL"]
         return
-    python = str(old_python()) if request.param == "gradio 3.41.2" else sys.executable
-    folder = tmp_path_factory.mktemp("served")
-    process = subprocess.Popen(
-        [python, "-m", "celebbasis_ext.cli", "ui", "--port", str(free_port()), "--out", str(folder / "embeddings")],
-        cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE, stderr=(folder / "log").open("wb"), text=True,
-    )  # fmt: skip
-    try:
-        yield address_said_by(process, folder / "log")
-    finally:
-        process.terminate()
-        process.wait(PATIENCE)
+    python = str(old_python()) if request.param == OLD else sys.executable
+    with serving(python, tmp_path_factory.mktemp("served")) as address:
+        yield address
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def address_said_by(process: subprocess.Popen[str], log: Path) -> str:
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("Celeb Basis is at "):
-            return line.split()[4]
-    raise AssertionError(f"The server ended before it answered:\n{log.read_text()}")
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser(server: str) -> Iterator[Any]:
     chrome = open_browser()
     yield chrome
@@ -96,3 +76,24 @@ def browser(server: str) -> Iterator[Any]:
 @pytest.fixture
 def tab(browser: Any, server: str) -> TabPage:
     return TabPage(browser, server, in_webui="CELEBBASIS_WEBUI_URL" in os.environ).open()
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """anna.png, ben.png: one face each. pair.png: two people. empty.png: nobody. broken.png: no picture at all."""
+    folder = tmp_path_factory.mktemp("photos")
+    anna, ben = strangers(2, 5)
+    save_png(draw(anna, Look(background="red", shirt="green"), 192).image, folder / "anna.png")
+    save_png(draw(ben, Look(background="beach", glasses=True), 192).image, folder / "ben.png")
+    pair = [draw(person, Look(background="red"), 192).image for person in (anna, ben)]
+    save_png(np.concatenate(pair, axis=1), folder / "pair.png")
+    save_png(np.full((128, 128, 3), 200, np.uint8), folder / "empty.png")
+    whole = (folder / "anna.png").read_bytes()
+    (folder / "broken.png").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+@pytest.fixture
+def name() -> str:
+    """A name that nobody has, also in a WebUI that keeps what earlier runs left."""
+    return f"t{uuid.uuid4().hex[:6]}-cb"

@@ -1,0 +1,56 @@
+"""The People page in a real browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.browser.page import TabPage
+
+
+def test_somebody_is_made_up_inspected_renamed_and_deleted(tab: TabPage, photos: Path, name: str) -> None:
+    tab.make_up(name)
+    tab.until_text("#celebbasis_people_message", f"{name} is there")
+    tab.until_text("#celebbasis_details", "Nearest celebrities")
+    assert tab.run("return document.querySelector('#celebbasis_details a[download]').download") == f"{name}.safetensors"
+
+    tab.type("celebbasis_new_name", "cat")
+    tab.click("#celebbasis_rename")
+    tab.until_text("#celebbasis_people_message [role=alert]", "ordinary word")
+    renamed = name.replace("-cb", "x-cb")
+    tab.type("celebbasis_new_name", renamed)
+    tab.click("#celebbasis_rename")
+    tab.until(lambda: tab.shows(card(renamed)) and not tab.shows(card(name)), "the card of the new name")
+
+    tab.go_to("Train")
+    tab.upload([photos / "anna.png"])
+    tab.name_of()
+    tab.type("celebbasis_name_0", renamed.upper())
+    tab.until_text("#celebbasis_hint_0", "exists already", "-cb")
+
+    tab.go_to("People")
+    tab.click(card(renamed))
+    tab.click("#celebbasis_delete")
+    tab.click("#celebbasis_keep")
+    tab.until(lambda: not tab.shows("#celebbasis_really"), "the question to go")
+    assert tab.shows(card(renamed))
+    tab.click("#celebbasis_delete")
+    tab.click("#celebbasis_really")
+    tab.until(lambda: not tab.shows(card(renamed)), "the card to go")
+
+
+def test_a_person_and_a_celebrity_are_mixed(tab: TabPage, name: str) -> None:
+    tab.make_up(name)
+    mixed = name.replace("-cb", "m-cb")
+    tab.unfold("#celebbasis_mixing", "#celebbasis_mix_name")
+    celebrity = tab.text("#celebbasis_details").partition("Nearest celebrities")[2].split(" (")[0].strip()
+    tab.pick("celebbasis_parent_0", name)
+    tab.pick("celebbasis_parent_1", celebrity)
+    tab.type("celebbasis_mix_name", mixed)
+    tab.click("#celebbasis_mix")
+    tab.until(lambda: tab.shows(card(mixed)), "the card of the mix")
+    tab.until_text("#celebbasis_people_message", f"{mixed} is there")
+    tab.until_text("#celebbasis_details", "Nearest celebrities", celebrity)
+
+
+def card(name: str) -> str:
+    return f"[data-cb-person='{name}']"
