@@ -66,7 +66,10 @@ class HostTurn:
 
     def let_others(self) -> None:
         """Everybody who waits for the host goes first; for the pages the job is in the queue meanwhile."""
+        from modules import progress
+
         self._stopped = self.stop_wanted()
+        progress.add_task_to_queue(self._task)
         self.give_back()
         time.sleep(MOMENT)
         self.take()
