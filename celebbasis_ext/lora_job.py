@@ -14,14 +14,23 @@ import numpy as np
 
 from celebbasis_ext import __version__
 from celebbasis_ext.basis import word_vectors
+from celebbasis_ext.encoder import answers
 from celebbasis_ext.errors import NoFaceFound, SeveralFaces
 from celebbasis_ext.files.lora import check_free, pack_metadata, save_lora
-from celebbasis_ext.jobs import LESS_MEMORY, Order, Workshop, basis_of, prepare_photo, train_people, validate
+from celebbasis_ext.jobs import (
+    LESS_MEMORY,
+    Order,
+    Workshop,
+    basis_of,
+    encoder_of,
+    prepare_photo,
+    train_people,
+    validate,
+)
 from celebbasis_ext.memory import out_of_memory_explained
 from celebbasis_ext.types import (
     Embedding,
     Event,
-    Floats,
     Image,
     Lora,
     LoraConfig,
@@ -39,9 +48,6 @@ if TYPE_CHECKING:
 PERSONS = "a person's layers, learned from a photo of a face"
 CHECKPOINTS = "a checkpoint's layers, learned from photos of many people with an encoder's words"
 GENERATOR = LoraConfig(steps=400)
-
-Encoder = Callable[[Floats], Floats]
-"""[n, I] identity vectors -> [n, T, K] coefficients."""
 
 
 def learn_people(
@@ -89,43 +95,46 @@ def _learn_loras(
     yield _saved(saved, finished=len(saved) == len(people))
 
 
-def learn_generator(
-    workshop: Workshop, photos: Sequence[Image], encode: Encoder, name: str, config: LoraConfig = GENERATOR,
-    overwrite: bool = False, stop: Callable[[], bool] = lambda: False,
+def adapt_checkpoint(
+    workshop: Workshop, photos: Sequence[Image], name: str, config: LoraConfig = GENERATOR, overwrite: bool = False,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[LoraEvent]:  # fmt: skip
-    """A LoRA for the checkpoint, with which it draws more of what the encoder says of a face (arXiv 2304.07429).
+    """A LoRA for the checkpoint, with which it draws more of what its encoder says of a face (arXiv 2304.07429).
 
     Args:
-        workshop: Whose checkpoint learns.
+        workshop: Whose checkpoint learns; it has an encoder.
         photos: [h, w, 3] of many people; those in which not one face is found are passed over.
-        encode: [n, I] identity vectors -> [n, T, K] coefficients.
         name: Of the file.
         config: How to learn.
         overwrite: Replace a LoRA of this name.
         stop: Where it turns true, nothing is left.
 
     Raises:
+        WrongEncoder: See `encoder_of`.
         NoFaceFound: If none of the photos shows one face.
         NameTaken, InvalidName, CannotWrite: See `save_lora`.
     """
-    from celebbasis_ext.lora_training import Known
-
     check_free(workshop.host.lora_dir, name, overwrite)
-    subjects = list(_subjects(workshop, photos))
-    if not subjects:
-        raise NoFaceFound(f"None of {len(photos)} photos shows exactly one face.", "Choose other photos.")
-    basis = basis_of(workshop)
-    vectors = word_vectors(basis, encode(np.stack([subject.identity for subject in subjects])))
-    people = [
-        Known(subject, {encoder: rows[i] for encoder, rows in vectors.items()}) for i, subject in enumerate(subjects)
-    ]
-    views = TrainConfig(views=2)
-    lora = yield from _learned(workshop, people, name, views, config, stop)
+    people = _understood(workshop, photos)
+    lora = yield from _learned(workshop, people, name, TrainConfig(views=2), config, stop)
     if lora is None:
         yield _saved([], finished=False)
         return
     facts = {"settings": dataclasses.asdict(config), "photos": len(people)}
     yield _saved([_save(workshop, lora, CHECKPOINTS, None, facts, overwrite)], finished=True)
+
+
+def _understood(workshop: Workshop, photos: Sequence[Image]) -> list[Known]:
+    """Whoever is alone in a photo, with the words that the encoder has for the face."""
+    from celebbasis_ext.lora_training import Known
+
+    basis = basis_of(workshop)
+    encoder = encoder_of(workshop, basis)
+    subjects = list(_subjects(workshop, photos))
+    if not subjects:
+        raise NoFaceFound(f"None of {len(photos)} photos shows exactly one face.", "Choose other photos.")
+    vectors = word_vectors(basis, answers(encoder, np.stack([subject.identity for subject in subjects])))
+    return [Known(subject, {name: rows[i] for name, rows in vectors.items()}) for i, subject in enumerate(subjects)]
 
 
 def _subjects(workshop: Workshop, photos: Sequence[Image]) -> Iterator[Subject]:

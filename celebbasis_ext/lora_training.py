@@ -1,9 +1,8 @@
 """LoRAs: what words cannot say about a face, learned from photos into low-rank layers; a person's, or a checkpoint's.
 
-The loss of the words themselves, inside the head, and late in the drawing, when the scene is settled and faces are
-made. So that nothing else changes, the frozen checkpoint's own prediction is the target outside of the head, early in
-the drawing, and wherever no trigger word is (prior preservation as in DreamBooth, arXiv 2208.12242, with the prediction
-in the place of generated pictures).
+The loss of the words themselves, inside the head. So that nothing else changes, the frozen checkpoint's own prediction
+is the target outside of the head, and wherever no trigger word is (prior preservation as in DreamBooth, arXiv
+2208.12242, with the prediction in the place of generated pictures).
 """
 
 from __future__ import annotations
@@ -135,7 +134,7 @@ class LoraTraining:
         named = zip(names, views.descriptions, strict=True)
         prompts = [training_prompt(rng, name, said, self.photo) if name else "" for name, said in named]
         noise = torch.randn(views.latents.shape, generator=generator).to(views.latents)
-        timesteps = self._timesteps(names, generator).to(noise.device)
+        timesteps = self._timesteps(generator).to(noise.device)
         x_0, head, timesteps = (torch.cat([rows[:pairs], rows]) for rows in (views.latents, views.weights, timesteps))
         noise, alpha_bar = torch.cat([-noise[:pairs], noise]), self.denoiser.alphas_cumprod[timesteps]
         words = {self.people[i].subject.name: self.words[i] for i in shown}
@@ -156,22 +155,15 @@ class LoraTraining:
         )
 
     def _names(self, shown: Sequence[int], rng: np.random.Generator) -> list[str]:
-        """Whom the prompts name. Of those that are to stay what they are every other names the person too, and some are
-        empty, which is what guidance leads away from."""
-        names = [self.people[i].subject.name for i in shown]
-        for i in range(self.config.pairs, len(names), 2):
-            names[i] = "" if rng.random() < EMPTY else str(self.others[rng.integers(len(self.others))])
-        return names
+        """Whom the prompts name; empty ones, which guidance leads away from, name nobody."""
+        kept = [str(self.others[rng.integers(len(self.others))]) for _ in range(self.config.kept)]
+        kept = ["" if rng.random() < EMPTY else name for name in kept]
+        return [self.people[i].subject.name for i in shown[: self.config.pairs]] + kept
 
-    def _timesteps(self, names: Sequence[str], generator: torch.Generator) -> Tensor:
-        """[pairs + kept] late ones to learn from; any for other names, and early ones for the person's own."""
-        pairs, total = self.config.pairs, len(self.denoiser.alphas_cumprod)
-        late = round(self.config.until * total)
-        own = {known.subject.name for known in self.people}
-        anywhere = spread_timesteps(self.config.kept, total, generator)
-        early = late + spread_timesteps(self.config.kept, total - late, generator)
-        kept = torch.tensor([name in own for name in names[pairs:]], dtype=torch.bool)
-        return torch.cat([spread_timesteps(pairs, late, generator), torch.where(kept, early, anywhere)])
+    def _timesteps(self, generator: torch.Generator) -> Tensor:
+        """[pairs + kept]."""
+        total = len(self.denoiser.alphas_cumprod)
+        return torch.cat([spread_timesteps(n, total, generator) for n in (self.config.pairs, self.config.kept)])
 
 
 @dataclass(frozen=True)

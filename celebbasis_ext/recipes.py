@@ -17,6 +17,12 @@ RECIPES: dict[str, TrainConfig] = {
     ),
 }  # fmt: skip
 
+
+def recommended(encoder: bool) -> str:
+    """The recipe to take where nobody chose one: from the checkpoint's encoder if it has one."""
+    return "warm" if encoder else "default"
+
+
 PRESETS: dict[str, TrainConfig] = {
     "Fast": TrainConfig(steps=50),
     "Balanced": RECIPES["default"],

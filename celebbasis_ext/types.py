@@ -278,10 +278,9 @@ class LoraConfig:
     Attributes:
         steps: Optimiser steps.
         pairs: Noisy views of the photo per step, each with some noise and with its reverse.
-        kept: Noisy views per step that are to stay what they are.
+        kept: Noisy views per step that are to stay what they are, because they have another name, or none.
         rank: Of the layers.
         learning_rate: Adam's.
-        until: Share of the noise schedule, from its clear end, in which the face is learned; beyond, nothing changes.
         background_weight: Weight of what is to stay what it is outside the head, beside 1 for the head itself.
         keep_weight: Weight of what is to stay what it is in the views that are kept.
     """
@@ -291,7 +290,6 @@ class LoraConfig:
     kept: int = 2
     rank: int = 4
     learning_rate: float = 1e-3
-    until: float = 0.5
     background_weight: float = 1.0
     keep_weight: float = 1.0
 

@@ -19,6 +19,7 @@ import re
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,8 @@ def draw_photos() -> None:
     anna = draw(ANNA, Look(background="green", shirt="red", glasses=True, expression="smiling"), 256).image
     ben = draw(BEN, Look(background="city", shirt="white", hat="yellow"), 256).image
     party = draw_pair((BEN, CARLA), (Look(background="beach", shirt="red"), Look(shirt="green")), 384).image
-    photos = {"anna": anna, "ben": ben, "party": party, "wall": np.full_like(anna, 150)}
+    again = draw(ANNA, Look(background="beach", shirt="blue", expression="surprised"), 256).image
+    photos = {"anna": anna, "anna2": again, "ben": ben, "party": party, "wall": np.full_like(anna, 150)}
     for name, photo in photos.items():
         Pillow.fromarray(photo).save(f"{name}.png")
 
@@ -163,6 +165,22 @@ def train() -> Image:
     return contact_sheet([SheetRow("", "", (read("anna.png"), *seen, *pictures))], captions)
 
 
+def insert() -> Image:
+    """From one photo, from two, and with a training on top."""
+    run = Run()
+    run("celebbasis insert anna.png --name anna-one-cb")
+    host = host_with()
+    rows = [
+        SheetRow(title, "", (photo, *under_all(host, embedding(name))))
+        for title, name, photo in (
+            ("one photo", "anna-one-cb", read("anna.png")),
+            ("two photos", "anna-now-cb", read("anna2.png")),
+            ("trained", "anna-cb", None),
+        )
+    ]
+    return contact_sheet(rows, ["photos", *(p.replace("{}", "...") for p in SHEETS)])
+
+
 def faces() -> Image:
     return read("party.faces.png")
 
@@ -225,6 +243,29 @@ def gallery() -> Image:
     return read("gallery.png")
 
 
+def encoder() -> Image:
+    """Six people who do not exist: portraits above, and below what comes of them."""
+    from celebbasis_ext.basis import word_vectors
+    from celebbasis_ext.encoder import answers
+    from celebbasis_ext.encoder_job import with_encoder
+    from celebbasis_ext.faces.base import find_face
+    from celebbasis_ext.hosts.standalone import StandaloneHost
+    from celebbasis_ext.jobs import basis_of
+    from celebbasis_ext.types import Embedding
+
+    tuned = StandaloneHost.load(Path("tuned.safetensors"), Path("embeddings"))
+    workshop = with_encoder(replace(open_workshop(Path("embeddings")), host=tuned))
+    assert workshop.encoder is not None  # the page's example has just learned it
+    basis = basis_of(workshop)
+    portraits = drawn(tuned, [person_of(7 * i, 11 * i + 3).name for i in range(6)], ALIKE)
+    faces = np.stack([find_face(workshop.faces, portrait, "largest").identity for portrait in portraits])
+    people = [
+        Embedding(f"made-up-{i}-cb", word_vectors(basis, own)) for i, own in enumerate(answers(workshop.encoder, faces))
+    ]
+    inserted = drawn(tuned, [person.name for person in people], ALIKE, people)
+    return contact_sheet([SheetRow("portrait", "", portraits), SheetRow("inserted", "", inserted)], [""] * 6)
+
+
 def names() -> Image:
     """Two tokens, two columns: first names down, last names across."""
     firsts, lasts = (3, 40, 90), (8, 50, 77, 120)
@@ -256,7 +297,9 @@ def lab() -> Image:
 
 MAKERS: dict[str, Callable[[], Image]] = {
     maker.__name__: maker
-    for maker in (demo, train, faces, generate, inspect, mix, sample, move, gallery, names, miniature, lab)
+    for maker in (
+        demo, train, insert, faces, generate, inspect, mix, sample, move, gallery, encoder, names, miniature, lab,
+    )
 }  # fmt: skip
 """In the order in which the pages are run."""
 

@@ -108,7 +108,9 @@ def miniature(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 def out(miniature: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder for embeddings; commands run in this process share one opened miniature."""
 
-    def open_host(checkpoint: Path | None, embeddings_dir: Path, names: Path | None = None) -> Workshop:
+    def open_host(
+        checkpoint: Path | None, embeddings_dir: Path, names: Path | None = None, faces: bool = False
+    ) -> Workshop:
         host = miniature.host if checkpoint is None else type(miniature.host).load(checkpoint, embeddings_dir)  # type: ignore[attr-defined]
         host.embeddings_dir = embeddings_dir
         return dataclasses.replace(miniature, host=host, names=load_names(names) if names else miniature.names)

@@ -333,7 +333,7 @@ def test_hints_that_several_doors_show_name_no_option_of_the_command_line() -> N
         for call in ast.walk(tree)
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in errors
         for text in ast.walk(call)
-        if isinstance(text, ast.Constant) and re.search(r"(?<!-)--[a-z]|`celebbasis ", str(text.value))
+        if isinstance(text, ast.Constant) and re.search(r"(?<!-)--[a-z]", str(text.value))
     ]
     assert not said, "Say it in words, each door has its own way:\n  " + "\n  ".join(said)
 

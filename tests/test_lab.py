@@ -21,7 +21,8 @@ NOBODY = Person("", np.zeros(16, np.float32))
 
 def case(**look: object) -> Case:
     reference = np.ones(16, np.float32)
-    return Case(NOBODY, Look(**look), np.zeros((96, 96, 3), np.uint8), make_subject(), reference)  # type: ignore[arg-type]
+    photo, somebody = np.zeros((96, 96, 3), np.uint8), make_subject()
+    return Case(NOBODY, Look(**look), photo, somebody, somebody, reference)  # type: ignore[arg-type]
 
 
 def sight(**plain: object) -> Seen:

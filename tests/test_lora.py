@@ -17,16 +17,17 @@ from torch import nn
 
 from celebbasis_ext.basis import word_vectors
 from celebbasis_ext.cli import main
-from celebbasis_ext.errors import InvalidLora, InvalidName, NameTaken, NoFaceFound, TrainingDiverged
+from celebbasis_ext.errors import InvalidLora, InvalidName, NameTaken, NoFaceFound, TrainingDiverged, WrongEncoder
 from celebbasis_ext.files.lora import load_lora, lora_folder, pack_metadata, save_lora
 from celebbasis_ext.jobs import Order, Workshop, basis_of, prepare
 from celebbasis_ext.lora import LowRankLayers, applied, check_fit
-from celebbasis_ext.lora_job import learn_generator, learn_people
+from celebbasis_ext.lora_job import adapt_checkpoint, learn_people
 from celebbasis_ext.lora_training import Known, LoraTraining
 from celebbasis_ext.miniature.drawing import Look, draw
 from celebbasis_ext.miniature.people import strangers
 from celebbasis_ext.types import (
     Checkpoint,
+    Encoder,
     Lora,
     LoraConfig,
     LoraSaved,
@@ -288,18 +289,23 @@ def test_a_stopped_training_begins_no_lora(workshop: Workshop, tmp_path: Path) -
     assert not (tmp_path / "loras").exists()
 
 
-def test_a_checkpoints_lora_of_many_people(workshop: Workshop, tmp_path: Path) -> None:
+@pytest.fixture
+def encoded(workshop: Workshop) -> Workshop:
+    """With an encoder that takes everybody for a mixture of two celebrities."""
     basis = basis_of(workshop)
+    rows = basis.coefficients.reshape(len(basis.names), -1)
+    width, none = len(prepare(workshop, order(overwrite=True))[0].identity), np.zeros(0, np.float32)
+    encoder = Encoder(
+        np.outer(np.ones(width), rows[0]).astype(np.float32), rows[1], (), basis.radius, none, none, none, none, none,
+        0.0, basis.fingerprint, workshop.host.checkpoint.key, workshop.faces.name,
+    )  # fmt: skip
+    return dataclasses.replace(workshop, encoder=encoder)
+
+
+def test_a_checkpoints_lora_of_many_people(encoded: Workshop, tmp_path: Path) -> None:
     photos = [draw(person, Look(background="red")).image for person in strangers(3, 77)]
     photos.insert(1, np.full((96, 96, 3), 128, np.uint8))
-    asked: list[tuple[int, ...]] = []
-
-    def encode(identities: np.ndarray) -> np.ndarray:
-        asked.append(identities.shape)
-        return basis.coefficients[: len(identities)]
-
-    *steps, saved = learn_generator(workshop, photos, encode, "many-cb", LORA)
-    assert asked == [(3, len(prepare(workshop, order(overwrite=True))[0].identity))]
+    *steps, saved = adapt_checkpoint(encoded, photos, "many-cb", LORA)
     assert [step.step for step in steps if isinstance(step, LoraStepDone)] == [1, 2, 3, 4]
     assert isinstance(saved, LoraSaved) and saved.paths == (tmp_path / "loras" / "many-cb.safetensors",)
     read = load_lora(saved.paths[0])
@@ -307,12 +313,17 @@ def test_a_checkpoints_lora_of_many_people(workshop: Workshop, tmp_path: Path) -
     assert json.loads(read.metadata["celebbasis.photos"]) == 3
     assert all(np.abs(layer.up).max() > 0 for layer in read.layers.values())
     with pytest.raises(NameTaken):
-        next(learn_generator(workshop, photos, encode, "many-cb", LORA))
+        next(adapt_checkpoint(encoded, photos, "many-cb", LORA))
     with pytest.raises(NoFaceFound, match="None of 1"):
-        next(learn_generator(workshop, photos[1:2], encode, "none-cb", LORA))
-    *_, stopped = learn_generator(workshop, photos, encode, "half-cb", LORA, stop=lambda: True)
+        next(adapt_checkpoint(encoded, photos[1:2], "none-cb", LORA))
+    *_, stopped = adapt_checkpoint(encoded, photos, "half-cb", LORA, stop=lambda: True)
     assert isinstance(stopped, LoraSaved) and not stopped.finished
     assert not (tmp_path / "loras" / "half-cb.safetensors").exists()
+
+
+def test_without_an_encoder_there_is_nothing_to_adapt_to(workshop: Workshop) -> None:
+    with pytest.raises(WrongEncoder, match="No encoder"):
+        next(adapt_checkpoint(dataclasses.replace(workshop, encoder=None), [PORTRAIT], "many-cb", LORA))
 
 
 def test_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], out: Path) -> None:

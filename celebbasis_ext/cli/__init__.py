@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from celebbasis_ext import __version__
 from celebbasis_ext.cli import (
+    adapt,
     demo,
     encoder,
     faces,
@@ -39,6 +40,7 @@ COMMANDS = (
     move,
     gallery,
     encoder,
+    adapt,
     names,
     ui,
     miniature,

@@ -15,6 +15,7 @@ from celebbasis_ext.cli.lora import read_loras, weighed
 from celebbasis_ext.errors import InvalidSettings
 
 if TYPE_CHECKING:
+    from celebbasis_ext.jobs import Workshop
     from celebbasis_ext.types import Embedding, Image
 
 
@@ -36,6 +37,10 @@ def add(commands: Any) -> None:
     group.add_argument(
         "--out", type=Path, default=Path("pictures"), metavar="FOLDER", help="where they go (default: %(default)s)"
     )
+    group.add_argument(
+        "--check", action="store_true",
+        help="where two people are in the prompt: look whether both are found and who is who",
+    )  # fmt: skip
     generate.set_defaults(command=_generate)
 
 
@@ -68,7 +73,11 @@ def _generate(options: argparse.Namespace) -> int:
     print(
         f"people: {', '.join(e.name for e in people) or 'none of the folder is named in the prompt'}", file=sys.stderr
     )
-    workshop = open_host(options.checkpoint, options.embeddings)
+    if options.check and len(people) != 2:
+        raise InvalidSettings(
+            f"Who is who can be checked for two people, got {len(people)} in the prompt.", "Leave --check away."
+        )
+    workshop = open_host(options.checkpoint, options.embeddings, faces=options.check)
     seeds = range(options.seed, options.seed + options.count)
     sheet = options.out / f"{next_number(options.out):05d}-sheet.png"
     pictures, _ = draw(
@@ -77,7 +86,25 @@ def _generate(options: argparse.Namespace) -> int:
     if len(pictures) > 1:
         save_png(_sheet(options.prompt, seeds, pictures), sheet)
         print(sheet)
+    if options.check:
+        _check(workshop, people, seeds, pictures, options.steps)
     return 0
+
+
+def _check(
+    workshop: Workshop, people: Sequence[Embedding], seeds: Sequence[int], pictures: Sequence[Image], steps: int
+) -> None:
+    """Says of every picture whether both people are in it; whose face is whose is seen from pictures of each alone."""
+    from celebbasis_ext.evaluate.together import look_for_both, portraits_of
+
+    alone = portraits_of(workshop, people, steps)
+    right = 0
+    for seed, picture in zip(seeds, pictures, strict=True):
+        seen = look_for_both(workshop.faces, picture, alone)
+        right += seen.distinct
+        print(f"seed {seed}: " + ("both found and distinct" if seen.distinct else
+              "two faces of the same person" if seen.found else "fewer than two faces"))  # fmt: skip
+    print(f"both found and distinct in {right} of {len(pictures)} pictures")
 
 
 def _distinct(embeddings: Sequence[Embedding]) -> list[Embedding]:

@@ -24,8 +24,10 @@ def add_names(command: argparse._ActionsContainer) -> None:
     )  # fmt: skip
 
 
-def open_host(checkpoint: Path | None, embeddings_dir: Path, names: Path | None = None) -> Workshop:
-    """A workshop for words and pictures, where no photo is looked at.
+def open_host(
+    checkpoint: Path | None, embeddings_dir: Path, names: Path | None = None, faces: bool = False
+) -> Workshop:
+    """A workshop for words and pictures, where no photo is looked at unless `faces` are wanted.
 
     Raises:
         UnsupportedCheckpoint, MissingModel, OutOfMemory: What cannot be loaded.
@@ -34,4 +36,4 @@ def open_host(checkpoint: Path | None, embeddings_dir: Path, names: Path | None 
     from celebbasis_ext.workshops import Equipment, open_workshop
 
     equipment = Equipment(checkpoint, describer=None if checkpoint is None else "none", names=names)
-    return open_workshop(embeddings_dir, equipment, lambda: open_faces(Assets().checked()))
+    return open_workshop(embeddings_dir, equipment, None if faces else lambda: open_faces(Assets().checked()))

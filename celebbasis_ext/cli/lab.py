@@ -29,6 +29,7 @@ def add(commands: Any) -> None:
         "--precision", choices=("fp32", "bf16"), default="fp32",
         help="of training and generating; bf16 is quicker on new processors (default: %(default)s)",
     )  # fmt: skip
+    lab.add_argument("--pairs", action="store_true", help="draw people two by two too, and look who is who")
     lab.add_argument("--reconstruction", action="store_true", help="redraw everybody in their photo's own scene too")
     files = lab.add_argument_group("files")
     files.add_argument(
@@ -44,6 +45,6 @@ def _lab(options: argparse.Namespace) -> int:
 
     run_lab(
         options.people, options.seed, options.out, options.json, options.methods, options.precision,
-        options.reconstruction,
+        options.reconstruction, options.pairs,
     )  # fmt: skip
     return 0

@@ -25,18 +25,26 @@ def add_lora(command: argparse.ArgumentParser) -> None:
 
 def lora_config_from(options: argparse.Namespace) -> LoraConfig | None:
     """What `add_lora` asked for; None where it did not. Raises InvalidSettings where it makes no sense."""
-    import dataclasses
-
     from celebbasis_ext.errors import InvalidSettings
     from celebbasis_ext.types import LoraConfig
 
-    asked = {"steps": options.lora_steps, "rank": options.lora_rank}
-    given = {name: value for name, value in asked.items() if value is not None}
-    if given and not options.lora:
+    if options.lora:
+        return changed(LoraConfig(), steps=options.lora_steps, rank=options.lora_rank)
+    if options.lora_steps is not None or options.lora_rank is not None:
         raise InvalidSettings("LoRA settings were given, but no LoRA is to be learned.", "Add --lora.")
+    return None
+
+
+def changed(config: LoraConfig, **asked: int | None) -> LoraConfig:
+    """With what was asked for in the place of the defaults. Raises InvalidSettings where it makes no sense."""
+    import dataclasses
+
+    from celebbasis_ext.errors import InvalidSettings
+
+    given = {name: value for name, value in asked.items() if value is not None}
     if any(value < 1 for value in given.values()):
         raise InvalidSettings("A LoRA needs at least one step and a rank of at least one.", "Choose larger numbers.")
-    return dataclasses.replace(LoraConfig(), **given) if options.lora else None
+    return dataclasses.replace(config, **given)
 
 
 def weighed(text: str) -> tuple[Path, float]:

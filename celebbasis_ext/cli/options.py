@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celebbasis_ext.cli.host import add_names
-from celebbasis_ext.recipes import RECIPES
+from celebbasis_ext.recipes import RECIPES, recommended
 from celebbasis_ext.types import TrainConfig
 
 if TYPE_CHECKING:
@@ -114,6 +114,6 @@ def _shown(value: Any) -> str:
 
 def config_from(options: argparse.Namespace, encoder: bool = False) -> TrainConfig:
     """The recipe with what was said on the command line in its place; if none was named, the best there is."""
-    recipe = options.recipe or ("warm" if encoder else "default")
+    recipe = options.recipe or recommended(encoder)
     given = {f.name: getattr(options, f.name) for f in dataclasses.fields(TrainConfig)}
     return dataclasses.replace(RECIPES[recipe], **{k: v for k, v in given.items() if v is not None})

@@ -32,12 +32,14 @@ class Inserted:
         vectors: {encoder: [T, D]}.
         seconds: Of training.
         lora: Their own; None where the words are all.
+        expected: Likeness that an encoder foretold, as the recogniser's cosine; nan where none was asked.
     """
 
     variant: str
     vectors: Mapping[str, Floats]
     seconds: float
     lora: Lora | None = None
+    expected: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,10 @@ def instant(task: Task) -> Iterator[Inserted]:
     encoder = encoder_of(task.workshop, task.basis)
     for variant, subject in {"instant": task.subject, "instant, 4 photos": task.album}.items():
         started = time.perf_counter()
-        vectors = word_vectors(task.basis, understand(encoder, subject.identity).coefficients)
-        yield Inserted(variant, vectors, time.perf_counter() - started)
+        person = understand(encoder, subject.identity)
+        vectors = word_vectors(task.basis, person.coefficients)
+        seconds = time.perf_counter() - started
+        yield Inserted(variant, vectors, seconds, expected=person.expected_likeness)
 
 
 def warm_album(task: Task) -> Iterator[Inserted]:

@@ -129,6 +129,11 @@ class Lab:
         others = [prepare_photo(self.workshop, draw(person, look).image, TRIGGER) for look in looks]
         return one_person([first, *others])
 
+    def portrait_of(self, person: Person, rng: np.random.Generator) -> Floats:
+        """[I] identity vector from one portrait in any look."""
+        look = dataclasses.replace(random_look(rng), style="photo")
+        return prepare_photo(self.workshop, draw(person, look).image, TRIGGER, description=()).identity
+
     def _reference(self, rng: np.random.Generator, person: Person) -> Floats:
         looks = [dataclasses.replace(random_look(rng), style="photo") for _ in range(8)]
         traits, _ = self.judge.read([draw(person, look).image for look in looks])
@@ -212,6 +217,8 @@ def _measured(lab: Lab, inserted: Sequence[Inserted]) -> Measured:
         "norm": np.array([_relative_norm(lab.basis, person) for person in inserted]),
         "seconds": np.array([person.seconds for person in inserted]),
     }
+    if all(np.isfinite(person.expected) for person in inserted):
+        figures["expected"] = np.array([person.expected for person in inserted])
     return Measured(figures, images, tuple(inserted))
 
 

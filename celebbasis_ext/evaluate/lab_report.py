@@ -29,7 +29,7 @@ def _precision(name: str) -> Iterator[None]:
 
 def run_lab(
     people: int, seed: int, folder: Path, json_path: Path | None = None, methods: Sequence[str] | None = None,
-    precision: str = "fp32", reconstruction: bool = False,
+    precision: str = "fp32", reconstruction: bool = False, pairs: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Measures all methods, prints them, writes the page and the JSON; returns the report.
 
@@ -41,6 +41,7 @@ def run_lab(
         methods: Of `METHODS`; all where none is given.
         precision: "fp32" or "bf16", for training and generating alike.
         reconstruction: Redraw everybody in their photo's scene too.
+        pairs: Draw people two by two, too.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lab = Lab(people, seed, folder)
@@ -49,6 +50,8 @@ def run_lab(
         report = report_of(lab, measured) | {"precision": precision}
         if reconstruction:
             report["reconstruction"] = _reconstruct_all(lab, measured, folder)
+        if pairs:
+            report["pairs"] = _pair_all(lab, measured, folder)
     _print(report)
     if json_path is not None:
         json_path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,6 +89,24 @@ def _reconstruct_all(lab: Lab, measured: Mapping[str, Measured], folder: Path) -
     return found
 
 
+def _pair_all(lab: Lab, measured: Mapping[str, Measured], folder: Path) -> dict[str, Any]:
+    """{method: rates}, and those of celebrities by name, with a contact sheet of each method."""
+    from celebbasis_ext.evaluate.pairs import PICTURES, celebrities_in_pairs, pairs_in_the_lab
+    from celebbasis_ext.evaluate.sheets import SheetRow, contact_sheet, save_png
+
+    found: dict[str, Any] = {"celebrities by name": celebrities_in_pairs(lab)}
+    for name, result in measured.items():
+        found[name], pictures = pairs_in_the_lab(lab, result.inserted)
+        portraits = [(lab.cases[2 * i].portrait, lab.cases[2 * i + 1].portrait) for i in range(len(pictures))]
+        rows = [SheetRow("", "", (*two, *own)) for two, own in list(zip(portraits, pictures, strict=True))[:8]]
+        columns = ["left", "right", *[""] * PICTURES]
+        save_png(
+            contact_sheet(rows, columns, f"{name}: two people", cell=96), folder / f"pairs-{name.replace(' ', '-')}.png"
+        )
+    print("both found and distinct:", {name: rate["distinct"] for name, rate in found.items()})
+    return found
+
+
 def _printer(name: str) -> Callable[[int, int], None]:
     started = time.perf_counter()
 
@@ -114,8 +135,18 @@ def report_of(lab: Lab, measured: Mapping[str, Measured]) -> dict[str, Any]:
         report["textual_inversion"] = summaries[best]
         report["others"] = {name: summaries[name] for name in inversions}
         report["settings"]["textual_inversion_is"] = best
+    report["sureness"] = {name: sure for name, result in measured.items() if (sure := _sureness(result)) is not None}
     report["by_person"] = {name: _by_person(result) for name, result in measured.items()}
     return report
+
+
+def _sureness(result: Measured) -> float | None:
+    """Rank correlation over people between the likeness that was foretold and the one that was drawn."""
+    from scipy.stats import spearmanr
+
+    if "expected" not in result.figures or len(result.images) < 3:
+        return None
+    return round(float(spearmanr(result.figures["expected"], result.figures["likeness"]).statistic), 4)
 
 
 def _merit(summary: Mapping[str, Mapping[str, float]]) -> float:
@@ -123,7 +154,7 @@ def _merit(summary: Mapping[str, Mapping[str, float]]) -> float:
 
 
 def _by_person(result: Measured) -> list[dict[str, float]]:
-    names = ("likeness", "obedience", "leak")
+    names = [name for name in ("likeness", "obedience", "leak", "expected") if name in result.figures]
     return [{n: round(float(result.figures[n][i]), 4) for n in names} for i in range(len(result.images))]
 
 

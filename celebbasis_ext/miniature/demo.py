@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from celebbasis_ext.encoder_job import with_encoder
 from celebbasis_ext.evaluate.score import score_pictures
 from celebbasis_ext.evaluate.sheets import SheetRow, contact_sheet, save_png
 from celebbasis_ext.faces.base import find_face
@@ -19,6 +20,7 @@ from celebbasis_ext.miniature.drawing import Look, draw
 from celebbasis_ext.miniature.people import celebrities
 from celebbasis_ext.miniature.portraits import draw_stranger
 from celebbasis_ext.miniature.workshop import open_workshop
+from celebbasis_ext.recipes import RECIPES, recommended
 from celebbasis_ext.types import Embedding, Image, Saved, Scores
 
 if TYPE_CHECKING:
@@ -53,8 +55,9 @@ def run_demo(folder: Path, seed: int, train: Callable[[Workshop, Order], Saved])
     folder.mkdir(parents=True, exist_ok=True)
     portrait = draw_stranger(seed)
     save_png(portrait, folder / "portrait.png")
-    workshop = open_workshop(folder / "embeddings")
-    saved = train(workshop, Order((portrait,), (NAME,), overwrite=True))
+    workshop = with_encoder(open_workshop(folder / "embeddings"))
+    recipe = RECIPES[recommended(workshop.encoder is not None)]
+    saved = train(workshop, Order((portrait,), (NAME,), recipe, overwrite=True))
     embedding = load_embedding(saved.paths[0])
     rows = _shown(workshop, portrait, embedding)
     add_scores(saved.paths[0], rows[0].scores, rows[0].pictures[0])

@@ -74,8 +74,13 @@ def browser(server: str) -> Iterator[Any]:
 
 
 @pytest.fixture
-def tab(browser: Any, server: str) -> TabPage:
-    return TabPage(browser, server, in_webui="CELEBBASIS_WEBUI_URL" in os.environ).open()
+def tab(browser: Any, server: str) -> Iterator[TabPage]:
+    """The page anew; a training that a test leaves behind is stopped."""
+    page = TabPage(browser, server, in_webui="CELEBBASIS_WEBUI_URL" in os.environ).open()
+    yield page
+    if page.job().get("active") == "true":
+        page.open().click("#celebbasis_stop")
+        page.until_over()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-PATIENCE = 120
+PATIENCE = 240
 """Seconds for anything that a page, a browser or a server is waited for; a busy machine is slow."""
 OVER = ("done", "stopped", "failed")
 FLAGS = (
@@ -180,8 +180,7 @@ class TabPage:
         self.until(lambda: self.run(moving) == 0, "the end of all movement")
 
     def upload(self, paths: Sequence[Path]) -> None:
-        if not self.count("#celebbasis_photos input[type=file]"):
-            self.click("#celebbasis_photos button[aria-label='Clear']")
+        """Into the empty field of a new page."""
         found = self.until(
             lambda: self.browser.find_elements("css selector", "#celebbasis_photos input[type=file]"), "an upload field"
         )
