@@ -28,7 +28,7 @@ from celebbasis_ext.ui import markup
 from celebbasis_ext.ui.config_fields import config_components, config_from, values_of
 from celebbasis_ext.ui.gradio_versions import QUIET, plain_html, uploaded
 
-MOST_PEOPLE = 4
+MOST_PHOTOS = 4
 CONSENT = "This is me, or somebody who has agreed to be learned."
 SEVERAL = "Several photos of one person make a better likeness: give them the same name."
 LORA = (
@@ -86,7 +86,7 @@ class TrainPage:
             self.stranger = gr.Button("Try with a drawn stranger", elem_id="celebbasis_stranger", size="sm")
         self.fetch = self._fetch_button()
         self.looked_at = gr.State(())
-        self.rows = [self._person_row(i) for i in range(MOST_PEOPLE)]
+        self.rows = [self._person_row(i) for i in range(MOST_PHOTOS)]
         self.check = gr.Button("Check names", elem_id="celebbasis_check", elem_classes=["cb-hidden"])
 
     def _fetch_button(self) -> Any:
@@ -192,15 +192,15 @@ class TrainPage:
     def _photos_changed(self, files: Any, before: Sequence[str], *entries: Any) -> list[Any]:
         """Looks at new photos; what was typed beside the others stays."""
         paths = uploaded(files)
-        kept = [str(path) for path in paths[:MOST_PEOPLE]]
+        kept = [str(path) for path in paths[:MOST_PHOTOS]]
         typed = {path: entries[3 * i : 3 * i + 3] for i, path in enumerate(before)}
         names: list[str] = []
         updates: list[Any] = []
         for i, path in enumerate(kept):
             fresh = (None, entries[3 * i + 1], None) if i >= len(before) else None
             updates += self._filled_row(Path(path), typed.get(path, fresh), names)
-        updates += [gr.update(visible=False), "", gr.update(value=None), "", "", ""] * (MOST_PEOPLE - len(kept))
-        too_many = f"Only the first {MOST_PEOPLE} photos are used." if len(paths) > MOST_PEOPLE else ""
+        updates += [gr.update(visible=False), "", gr.update(value=None), "", "", ""] * (MOST_PHOTOS - len(kept))
+        too_many = f"Only the first {MOST_PHOTOS} photos are used." if len(paths) > MOST_PHOTOS else ""
         return [tuple(kept), *updates, markup.note_box(too_many) if too_many else ""]
 
     def _filled_row(self, path: Path, typed: Sequence[Any] | None, names: list[str]) -> list[Any]:
@@ -405,9 +405,9 @@ def order_from(paths: Sequence[Path], people: Sequence[Any], config: TrainConfig
 
     if not paths:
         raise InvalidSettings("There is no photo yet.", "Drop one, choose one, or paste one.")
-    rows = [people[3 * i : 3 * i + 3] for i in range(min(len(paths), MOST_PEOPLE))]
+    rows = [people[3 * i : 3 * i + 3] for i in range(min(len(paths), MOST_PHOTOS))]
     return Order(
-        tuple(read_photo(path) for path in paths[:MOST_PEOPLE]),
+        tuple(read_photo(path) for path in paths[:MOST_PHOTOS]),
         tuple(str(name or "").strip() for _, name, _ in rows),
         config,
         faces=tuple(int(face) if face else None for face, _, _ in rows),
