@@ -152,40 +152,51 @@ def with_names(workshop: Workshop, names: Iterable[str]) -> Workshop:
     return dataclasses.replace(workshop, names=tuple(names))
 
 
+def mixed(galleries: tuple[Gallery, Gallery], count: int) -> Gallery:
+    """The planted names among so many known ones, which are spread over the list."""
+    known, strange = galleries
+    names = list(dict.fromkeys(shot.name for shot in known.shots))
+    chosen = {names[i] for i in np.linspace(0, len(names) - 1, count).round().astype(int)}
+    return Gallery((*(s for s in known.shots if s.name in chosen), *strange.shots), "", known.faces)
+
+
 def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory() as folder:
         workshop = open_workshop(Path(folder))
         assert isinstance(workshop.host, StandaloneHost)
         names = drawable_names(workshop)
-        known = tuple(names[i] for i in np.linspace(0, len(names) - 1, options.known).round().astype(int))
         kinds = planted(workshop.host, options.planted)
-        shots = [drawn(workshop, group, options.galleries).shots for group in (names, tuple(kinds))]
-        chosen = [shot for shot in shots[0] if shot.name in set(known)]
-        gallery = Gallery((*chosen, *shots[1]), "", workshop.faces.name)
-        filtered = filter_names(gallery)
-        sample = known[:: len(known) // options.judged] if options.judged else ()
+        galleries = (drawn(workshop, names, options.galleries), drawn(workshop, tuple(kinds), options.galleries))
+        sample = names[:: len(names) // options.judged] if options.judged else ()
         judged = consistency(workshop, (*kinds, *sample)) if sample else {}
-        report = {
-            "known": len(known), "planted": len(kinds), "kinds": KINDS, "threshold": round(filtered.threshold, 3),
-            "chance": round(filtered.chance, 3), **told_apart(filtered, kinds, judged),
-            "by_kind": by_kind(filtered.verdicts, kinds, judged), "date": datetime.date.today().isoformat(),
-        }  # fmt: skip
-        print(json.dumps(report, indent=1), flush=True)
-        save_png(picture(gallery, filtered, kinds), RESULTS / f"{options.result}.png")
+        report: dict[str, Any] = {"kinds": KINDS, "date": datetime.date.today().isoformat()}
+        for count in options.known:
+            gallery = mixed(galleries, count)
+            filtered = filter_names(gallery)
+            report[f"{len(kinds)} planted among {count}"] = {
+                "threshold": round(filtered.threshold, 3), "chance": round(filtered.chance, 3),
+                **told_apart(filtered, kinds, judged), "by_kind": by_kind(filtered.verdicts, kinds, judged),
+            }  # fmt: skip
+        report["judges_consistency"] = {name: round(value, 3) for name, value in judged.items()}
+        save_png(picture(gallery, filtered, kinds), RESULTS / "name_filter.png")
         if options.lab:
-            bases = {
-                "known": with_names(workshop, known),
-                f"known and {len(kinds)} planted": with_names(workshop, (*known, *kinds)),
-                f"filtered from known and {len(kinds)} planted": with_names(workshop, filtered.kept),
-            }
-            report["lab"] = lab_figures(options.lab, options.lab_seed, bases, Path(folder))
-        write_whole(RESULTS / f"{options.result}.json", json.dumps(report, indent=1).encode())
+            report["lab"] = lab_figures(options.lab, options.lab_seed, _bases(workshop, filtered, kinds), Path(folder))
+        write_whole(RESULTS / "name_filter.json", json.dumps(report, indent=1).encode())
+
+
+def _bases(workshop: Workshop, filtered: FilteredNames, kinds: dict[str, str]) -> dict[str, Workshop]:
+    known = tuple(v.name for v in filtered.verdicts if v.name not in kinds)
+    return {
+        "known": with_names(workshop, known),
+        f"known and {len(kinds)} planted": with_names(workshop, (*known, *kinds)),
+        f"filtered from known and {len(kinds)} planted": with_names(workshop, filtered.kept),
+    }
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--known", type=int, default=640, help="how many known names (default: 640)")
+    parser.add_argument("--known", type=int, nargs="+", default=[640, 240], help="how many known names, in turn")
     parser.add_argument("--planted", type=int, default=60, help="how many planted ones (default: 60)")
     parser.add_argument(
         "--judged", type=int, default=60, help="known names that the judge sees, 0 for no judge (default: 60)"
@@ -193,7 +204,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--galleries", type=Path, default=galleries_dir(), help="where they are kept")
     parser.add_argument("--lab", type=int, default=0, metavar="N", help="people to learn in each basis (default: none)")
     parser.add_argument("--lab-seed", type=int, default=901, help="which people (default: 901)")
-    parser.add_argument("--result", default="name_filter", help="the results' name (default: name_filter)")
     return parser.parse_args()
 
 

@@ -73,6 +73,7 @@ def train_tab(denoiser: Any, basis: CelebBasis, host: Any, subject: Subject, see
     textual_inversion.create_embedding(name, 2, True, init_text="person")
     sd_hijack.model_hijack.embedding_db.load_textual_inversion_embeddings(force_reload=True)
     textual_inversion.list_textual_inversion_templates()
+    shared.opts.data["save_training_settings_to_txt"] = False
     shared.state.begin()
     with tempfile.TemporaryDirectory() as folder:
         Pillow.fromarray(subject.photo).save(Path(folder) / "portrait.png")
@@ -83,6 +84,7 @@ def train_tab(denoiser: Any, basis: CelebBasis, host: Any, subject: Subject, see
         )  # fmt: skip
         seconds = time.process_time() - started
     shared.state.end()
+    assert embedding.step == budget(), "the Train tab gave up; its log says why"
     vectors = embedding.vec.detach().float().cpu().numpy().copy()
     Path(file).unlink()
     sd_hijack.model_hijack.embedding_db.load_textual_inversion_embeddings(force_reload=True)

@@ -29,7 +29,7 @@ from celebbasis_ext.errors import WrongEncoder
 from celebbasis_ext.faces.base import aligned, largest
 from celebbasis_ext.files.encoder import load_encoder, save_encoder
 from celebbasis_ext.files.folders import cache_dir
-from celebbasis_ext.gallery import PROMPTS
+from celebbasis_ext.gallery import PROMPTS, same_checkpoint
 from celebbasis_ext.jobs import Order, Workshop, basis_of, encoder_of, prepare
 from celebbasis_ext.person import save_person
 from celebbasis_ext.types import CelebBasis, Embedding, Encoder, Floats, Gallery, Image, Saved, Subject, Understood
@@ -88,7 +88,7 @@ def _read(path: Path, changed: int) -> Encoder:
 
 def teach_encoder(
     workshop: Workshop, gallery: Gallery, path: Path | None = None, checked: int = CHECKED,
-    stop: Callable[[], bool] = lambda: False,
+    stop: Callable[[], bool] = lambda: False, rest: Callable[[], Workshop] | None = None,
 ) -> Iterator[Checked | Encoder]:  # fmt: skip
     """Learns an encoder from a gallery and keeps it; yields a `Checked` for every made-up person, then the encoder.
 
@@ -100,9 +100,11 @@ def teach_encoder(
         path: The file; None for the cache.
         checked: How many people to make up.
         stop: Asked before each of them.
+        rest: As in `gallery.gather`, called between two of them.
 
     Raises:
         TooFewNames: See `pairs_of`.
+        CheckpointChanged: After a rest another checkpoint is loaded.
         CannotWrite: See `save_encoder`.
     """
     basis = basis_of(workshop)
@@ -112,6 +114,8 @@ def teach_encoder(
     foretold: list[tuple[Floats, float]] = []
     started = time.perf_counter()
     for seed in range(checked):
+        if seed and rest:
+            workshop = same_checkpoint(workshop.host.checkpoint, rest())
         if stop():
             break
         seen = _looked_at(workshop, basis, encoder, seed)

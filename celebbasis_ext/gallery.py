@@ -29,7 +29,7 @@ from celebbasis_ext.files.gallery import (
 from celebbasis_ext.jobs import Workshop, usable_names
 from celebbasis_ext.memory import out_of_memory_explained
 from celebbasis_ext.name_filter import filter_names
-from celebbasis_ext.types import Drawn, Gallery, Gathered, Image, Shot
+from celebbasis_ext.types import Checkpoint, Drawn, Gallery, Gathered, Image, Shot
 
 PROMPTS = (
     "a photo of {}", "a portrait of {}, smiling", "a photo of {} at the beach", "a close-up photo of {}",
@@ -71,6 +71,12 @@ def with_known_names(workshop: Workshop, gallery: Gallery) -> Workshop:
 def drawable_names(workshop: Workshop) -> tuple[str, ...]:
     """The names that a basis can be made of."""
     return tuple(name.name for name in usable_names(workshop).usable)
+
+
+def stored_pictures(plan: Plan, folder: Path | None = None) -> int:
+    """About how many pictures of a gallery have been drawn: the last of a run's batches may be a small one."""
+    shards = gallery_folder(plan, folder or galleries_dir()).glob("shots-*.safetensors")
+    return min(BATCH * sum(1 for _ in shards), len(plan.keys))
 
 
 def plan_of(workshop: Workshop, names: Sequence[str], images: int = IMAGES, steps: int = STEPS) -> Plan:
@@ -120,7 +126,7 @@ def gather(
     total, started = len(plan.keys), time.perf_counter()
     for at in range(0, len(missing), BATCH):
         if at and rest:
-            workshop = _same_checkpoint(plan, rest())
+            workshop = same_checkpoint(plan.checkpoint, rest())
         if stop():
             break
         shots = _shots(workshop, missing[at : at + BATCH], steps)
@@ -134,8 +140,13 @@ def gather(
     yield Gathered(gallery, here, finished=len(gallery.shots) == total)
 
 
-def _same_checkpoint(plan: Plan, workshop: Workshop) -> Workshop:
-    now, before = workshop.host.checkpoint, plan.checkpoint
+def same_checkpoint(before: Checkpoint, workshop: Workshop) -> Workshop:
+    """The workshop as it is after a rest.
+
+    Raises:
+        CheckpointChanged: Another checkpoint is loaded now.
+    """
+    now = workshop.host.checkpoint
     if now != before:
         raise CheckpointChanged(
             f"The checkpoint was switched under way: the gallery is {before.name}'s, now {now.name} is loaded.",

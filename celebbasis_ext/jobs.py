@@ -34,6 +34,7 @@ from celebbasis_ext.faces.quality import measure, overall, photo_warnings
 from celebbasis_ext.files.atomic import write_whole
 from celebbasis_ext.files.embedding import load_embedding, save_embedding
 from celebbasis_ext.files.folders import cache_dir
+from celebbasis_ext.files.lora import check_free as check_lora_free
 from celebbasis_ext.judge import PromptJudge
 from celebbasis_ext.memory import out_of_memory_explained
 from celebbasis_ext.names import NameReport, select_names
@@ -200,9 +201,15 @@ def check_order(workshop: Workshop, order: Order) -> None:
     """That an order can be carried out, for whoever gives it to wait in a line.
 
     Raises:
-        NoFaceFound, SeveralFaces, InvalidName, NameTaken, InvalidSettings: See `validate` and `find_face`.
+        NoFaceFound, SeveralFaces, InvalidName, NameTaken, InvalidSettings: See `validate` and `find_face`; names are
+            also taken by LoRAs where some are to be learned.
+        WrongEncoder: Training is to start from an encoder, and this checkpoint has none.
     """
     validate(workshop, order)
+    if order.config.start == "encoder":
+        encoder_of(workshop, basis_of(workshop))
+    for name in order.people if order.lora else ():
+        check_lora_free(workshop.host.lora_dir, name, order.overwrite)
     for photo, name, face in zip(order.photos, order.names, order.chosen_faces, strict=True):
         with _about(name):
             find_face(workshop.faces, photo, face)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from celebbasis_ext.types import TrainConfig
 
 RECIPES: dict[str, TrainConfig] = {
@@ -27,3 +29,14 @@ PRESETS: dict[str, TrainConfig] = {
     "Best": TrainConfig(steps=250, average=0.97),
 }
 """What the tab offers: the default recipe with fewer steps, as it is, and with more steps and a longer average."""
+
+WARM_PRESETS: dict[str, TrainConfig] = {
+    "Fast": dataclasses.replace(RECIPES["warm"], steps=25),
+    "Balanced": RECIPES["warm"],
+    "Best": dataclasses.replace(RECIPES["warm"], steps=100),
+}
+
+
+def presets(encoder: bool) -> dict[str, TrainConfig]:
+    """What the tab offers, by the same names: from the encoder's answer on where the checkpoint has one."""
+    return WARM_PRESETS if encoder else PRESETS

@@ -1,6 +1,7 @@
 """Learns somebody over the HTTP API of Celeb Basis, with nothing but Python's own library.
 
 python3 api-client.py anna.jpg anna-cb --consent
+python3 api-client.py anna.jpg anna-too.jpg anna-cb --consent --instant
 python3 api-client.py anna.jpg anna-cb --consent --address http://127.0.0.1:7860 --user me:secret
 
 The address is that of the WebUI, or of `celebbasis ui` (the default).
@@ -63,10 +64,13 @@ def _said(body: bytes) -> str:
         return ""
 
 
-def learn(client: Client, photo: Path, name: str, consent: bool, preset: str) -> Any:
-    """Orders a training and watches it; returns the job when it is over."""
-    person = {"name": name, "photo": base64.b64encode(photo.read_bytes()).decode()}
-    job = client.ask("POST", "/train", {"people": [person], "consent": consent, "preset": preset})
+def people_in(photos: list[Path], name: str) -> list[dict[str, str]]:
+    """The photos of one person as requests want them."""
+    return [{"name": name, "photo": base64.b64encode(photo.read_bytes()).decode()} for photo in photos]
+
+
+def watched(client: Client, job: Any) -> Any:
+    """Waits for a job that was ordered; returns it when it is over."""
     while job["state"] in ("queued", "running"):
         time.sleep(1)
         job = client.ask("GET", f"/jobs/{job['id']}")
@@ -79,22 +83,28 @@ def learn(client: Client, photo: Path, name: str, consent: bool, preset: str) ->
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photo", type=Path)
+    parser.add_argument("photos", type=Path, nargs="+", metavar="photo", help="of one person")
     parser.add_argument("name", help="the trigger word, such as anna-cb")
     parser.add_argument("--consent", action="store_true", help="it is me, or somebody who has agreed to be learned")
     parser.add_argument("--preset", default="Balanced", help="Fast, Balanced or Best")
+    parser.add_argument("--instant", action="store_true", help="do not train: what the checkpoint's encoder sees")
     parser.add_argument("--address", default="http://127.0.0.1:7871")
     parser.add_argument("--user", default="", metavar="NAME:PASSWORD", help="where the WebUI runs with --api-auth")
     options = parser.parse_args()
     client = Client(options.address, options.user)
     try:
-        job = learn(client, options.photo, options.name, options.consent, options.preset)
+        form = {"people": people_in(options.photos, options.name), "consent": options.consent}
+        training = {} if options.instant else {"preset": options.preset}
+        job = watched(client, client.ask("POST", "/insert" if options.instant else "/train", form | training))
     except Refused as refused:
         print(refused, file=sys.stderr)
         return 1
     if job["error"]:
         print(job["error"]["message"], job["error"]["hint"], file=sys.stderr)
         return 1
+    for who, expected in zip(job["result"]["people"], job["result"]["expected"], strict=False):
+        if expected["likeness"] is not None:
+            print(f"{who}: expected likeness {expected['likeness']:.2f} ± {expected['doubt']:.2f}")
     for who, scores in zip(job["result"]["people"], job["result"]["scores"], strict=False):
         print(f"{who}: likeness {scores['likeness']:.2f} (anybody: {scores['impostors']:.2f})")
     if job["result"]["sheet"]:

@@ -36,6 +36,7 @@ from celebbasis_ext.api.routes import LONGEST_LINE, PREFIX
 from celebbasis_ext.api.webui_login import Login, api_users
 from celebbasis_ext.config_rules import FIELDS
 from celebbasis_ext.context import Context
+from celebbasis_ext.encoder_job import with_encoder
 from celebbasis_ext.errors import CelebBasisError, InvalidName, MissingModel
 from celebbasis_ext.files.embedding import load_embedding, save_embedding
 from celebbasis_ext.files.name_rules import check_name
@@ -44,7 +45,7 @@ from celebbasis_ext.jobs import Workshop
 from celebbasis_ext.miniature.portraits import draw_stranger
 from celebbasis_ext.miniature.workshop import open_workshop
 from celebbasis_ext.studio import Studio
-from celebbasis_ext.types import Embedding
+from celebbasis_ext.types import Embedding, LoraConfig
 
 PHOTO = png_text(draw_stranger(3))
 QUICK = {"steps": 3, "batch": 2, "views": 2}
@@ -219,6 +220,79 @@ def test_names_are_checked_and_proposed(anna: Job, client: TestClient) -> None:
     assert not taken["usable"] and taken["error"]["kind"] == "NameTaken" and taken["proposal"] == "anna-2-cb"
 
 
+# --- Insertion, and what it needs ---
+
+
+@pytest.fixture(scope="module")
+def taught(context: Context) -> Context:
+    """The same people, and a checkpoint with its encoder."""
+    workshop = with_encoder(context.open_workshop())
+    assert workshop.encoder is not None
+    return Context(lambda: workshop, context.embeddings_dir)
+
+
+@pytest.fixture(scope="module")
+def quick(taught: Context) -> TestClient:
+    return client_of(taught)
+
+
+def insertion(*names: str, **changes: Any) -> dict[str, Any]:
+    return {"people": [{"name": name, "photo": PHOTO} for name in names], "consent": True} | changes
+
+
+def test_somebody_is_inserted_at_once(quick: TestClient, taught: Context) -> None:
+    ordered = quick.post("insert", json=insertion("instant-cb", "instant-cb", pictures=False))
+    assert ordered.status_code == 202, ordered.text
+    assert taught.queue.wait(ordered.json()["id"], SECONDS).state == "done"
+    shown = quick.get(f"jobs/{ordered.json()['id']}").json()
+    assert (shown["kind"], shown["result"]["people"], shown["result"]["scores"]) == ("insert", ["instant-cb"], [])
+    (expected,) = shown["result"]["expected"]
+    facts = quick.get("people/instant-cb").json()["facts"]
+    assert expected["likeness"] == pytest.approx(facts["expected_likeness"], abs=1e-3) and 0 < expected["doubt"] < 0.2
+    assert facts["photos"] == 2
+    drawn = quick.post("insert", json=insertion("instant-cb", overwrite=True))
+    assert taught.queue.wait(drawn.json()["id"], SECONDS).state == "done"
+    shown = quick.get(f"jobs/{drawn.json()['id']}?preview=true").json()
+    assert len(shown["result"]["scores"]) == 1 and shown["result"]["sheet"]
+
+
+def test_presets_begin_at_the_encoder_where_there_is_one(
+    quick: TestClient, taught: Context, client: TestClient
+) -> None:
+    for asked, name, start in ((quick, "warm-cb", "encoder"), (client, "cold-cb", "anywhere")):
+        job_id = asked.post("train", json=order(name, preview={"every": 0})).json()["id"]
+        context = taught if asked is quick else None
+        while asked.get(f"jobs/{job_id}").json()["state"] in ("queued", "running"):
+            threading.Event().wait(0.1)
+        assert context is None or context.queue[job_id].state == "done"
+        assert asked.get(f"people/{name}").json()["facts"]["settings"]["start"] == start
+
+
+def test_a_lora_is_learned_beside_the_word(quick: TestClient, taught: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("celebbasis_ext.api.routes.LoraConfig", lambda: LoraConfig(steps=2, pairs=1, kept=1))
+    ordered = quick.post("train", json=order("lora-cb", "lora-cb", lora=True, preview={"every": 0})).json()
+    job = taught.queue.wait(ordered["id"], SECONDS)
+    assert job.state == "done", job.error
+    result = quick.get(f"jobs/{ordered['id']}").json()["result"]
+    assert result["people"] == result["loras"] == ["lora-cb"] and len(result["lora_scores"]) == 1
+    assert (taught.open_workshop().host.lora_dir / "lora-cb.safetensors").is_file()
+
+
+def test_encoders_are_told_of_and_missed(quick: TestClient, client: TestClient) -> None:
+    there, missing = quick.get("encoder").json(), client.get("encoder").json()
+    assert there["present"] and there["pictures"] == 0 and there["facts"]["checkpoint"] == "miniature"
+    assert not missing["present"] and missing["names"] == 640 and missing["pictures"] > 2560 and missing["seconds"] > 0
+    assert quick.get("health").json()["encoder"] and not client.get("health").json()["encoder"]
+    assert fault(client.post("insert", json=insertion("nobody-cb"))) == (503, "WrongEncoder")
+    assert fault(client.post("train", json=order("nobody-cb", preset="warm"))) == (503, "WrongEncoder")
+
+
+def test_an_encoder_is_ordered_once(busy: TestClient, line: Line) -> None:
+    first, second = busy.post("encoder", json={}).json(), busy.post("encoder", json={}).json()
+    assert first["kind"] == "encoder" and first["id"] == second["id"] and len(line.queue.jobs()) == 1
+    assert busy.post(f"jobs/{first['id']}/cancel", json={}).json()["state"] == "stopped"
+
+
 def test_health_says_what_is_there(client: TestClient) -> None:
     health = client.get("health").json()
     assert health["ready"] and health["host"] == "standalone" and health["checkpoint"]["family"] == "sd1"
@@ -262,6 +336,10 @@ REFUSED: list[tuple[str, str, Any, int, str]] = [
     ("POST", "train", order("new-cb", path="/etc"), 422, "InvalidRequest"),
     ("POST", "train", order("new-cb", preview={"prompt": "x" * 1001}), 422, "InvalidRequest"),
     ("POST", "train", order("new-cb", preview={"prompt": "\ud800"}), 422, "InvalidRequest"),
+    ("POST", "insert", {"people": [{"name": "new-cb", "photo": PHOTO}]}, 422, "NoConsent"),
+    ("POST", "insert", {"people": [], "consent": True}, 422, "InvalidSettings"),
+    ("POST", "insert", {**order(), "preview": None}, 422, "InvalidRequest"),
+    ("POST", "encoder", {"images": 1}, 422, "InvalidRequest"),
     ("POST", "faces", {"photo": "no base64!"}, 422, "InvalidRequest"),
     ("POST", "faces", {"photo": base64.b64encode(b"no photo").decode()}, 422, "UnreadableImage"),
     ("POST", "faces", {"photo": base64.b64encode(BOMB.getvalue()).decode()}, 422, "UnreadableImage"),
@@ -458,6 +536,7 @@ def outside(anna: Job, context: Context) -> Path:
 def requests_with(name: str) -> Iterator[tuple[str, str, Any]]:
     """Every route that takes a name."""
     yield "POST", "train", order(name)
+    yield "POST", "insert", {"people": [{"name": name, "photo": PHOTO}], "consent": True}
     yield "POST", "sample", {"name": name}
     yield "POST", "mix", {"name": name, "people": [{"who": "anna-cb"}, {"who": "sample:1"}]}
     yield "POST", "people/anna-cb/rename", {"new_name": name}
@@ -545,7 +624,7 @@ def routes_of(client: TestClient) -> list[tuple[str, str]]:
     """Every route of ours, from the schema, and one that is none."""
     paths = client.get("http://127.0.0.1/openapi.json").json()["paths"]
     ours = [(method.upper(), path) for path, methods in paths.items() for method in methods if path.startswith(PREFIX)]
-    assert len(ours) == 16
+    assert len(ours) == 19
     return [*ours, ("GET", f"{PREFIX}/nothing")]
 
 

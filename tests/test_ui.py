@@ -94,6 +94,7 @@ def test_names_are_complained_about_and_proposed(studio: Studio) -> None:
     assert isinstance(taken, NameTaken) and taken.hint == f"Choose another name, such as {studio.proposal('ANNA-CB')}."
     assert isinstance(studio.complaint("cat"), InvalidName)
     assert isinstance(studio.complaint("ben-cb", ("Ben-CB",)), InvalidName)
+    assert studio.complaint("ben-cb", ("ben-cb",)) is None, "another photo of the same person"
     assert studio.complaint(studio.proposal("anna")) is None
     assert studio.proposal("anna", ()) != studio.proposal("anna", (studio.proposal("anna"),))
 
@@ -114,7 +115,7 @@ def test_the_current_training_is_the_running_one_else_the_last(studio: Studio) -
 def test_resuming_gives_the_uninterrupted_result(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     from celebbasis_ext import training_job
 
-    real = training_job.train_people
+    real = training_job.learn_people
 
     def stopping(workshop: Workshop, order: Order, stop: object) -> object:
         done = 0
@@ -126,10 +127,10 @@ def test_resuming_gives_the_uninterrupted_result(studio: Studio, monkeypatch: py
             done += isinstance(event, StepDone)
             yield event
 
-    monkeypatch.setattr(training_job, "train_people", stopping)
+    monkeypatch.setattr(training_job, "learn_people", stopping)
     trained(studio, "anna-cb", steps=4)
     assert studio.is_unfinished(("anna-cb",))
-    monkeypatch.setattr(training_job, "train_people", real)
+    monkeypatch.setattr(training_job, "learn_people", real)
     stopped = studio.stopped(("anna-cb",))
     assert stopped is not None
     job = studio.context.queue.wait(studio.resume(*stopped).id, PATIENCE)

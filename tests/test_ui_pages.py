@@ -14,8 +14,9 @@ from celebbasis_ext.describe import GivenWords
 from celebbasis_ext.errors import InvalidSettings
 from celebbasis_ext.evaluate.sheets import save_png
 from celebbasis_ext.jobs import Workshop
-from celebbasis_ext.recipes import PRESETS, RECIPES
-from celebbasis_ext.types import TrainConfig
+from celebbasis_ext.recipes import PRESETS, RECIPES, WARM_PRESETS
+from celebbasis_ext.types import LoraConfig, TrainConfig
+from tests.test_instant import checked, encoder_for
 from tests.test_jobs import NAMES, PHOTO
 from tests.test_ui import SpellingHost, Twins
 
@@ -26,7 +27,7 @@ from celebbasis_ext.studio import Studio  # noqa: E402
 from celebbasis_ext.ui.config_fields import FIELDS, config_from, explanations, values_of  # noqa: E402
 from celebbasis_ext.ui.people_page import PeoplePage  # noqa: E402
 from celebbasis_ext.ui.tab import build  # noqa: E402
-from celebbasis_ext.ui.train_page import MOST_PEOPLE, TrainPage  # noqa: E402
+from celebbasis_ext.ui.train_page import MOST_PHOTOS, TrainPage  # noqa: E402
 
 PATIENCE = 60.0
 FAST = dataclasses.replace(TrainConfig(), steps=3, batch=2, views=2)
@@ -53,9 +54,12 @@ def photo(tmp_path: Path) -> Path:
     return tmp_path / "anna.png"
 
 
-def form(paths: list[Path], *people: tuple[Any, ...], consent: bool = True, config: TrainConfig = FAST) -> list[Any]:
-    rows = [*people, *[(None, "", "")] * (MOST_PEOPLE - len(people))]
-    return [[str(p) for p in paths], consent, "", 0, *values_of(config), *(entry for row in rows for entry in row)]
+def form(
+    paths: list[Path], *people: tuple[Any, ...], consent: bool = True, config: TrainConfig = FAST, lora: bool = False
+) -> list[Any]:
+    rows = [*people, *[(None, "", "")] * (MOST_PHOTOS - len(people))]
+    people_entries = [entry for row in rows for entry in row]
+    return [[str(p) for p in paths], consent, "", 0, lora, *values_of(config), *people_entries]
 
 
 def wait(context: Context) -> Any:
@@ -78,7 +82,7 @@ def test_every_setting_is_in_the_form_under_its_own_name_and_explained() -> None
     assert "celebrities" in explanations()["radius"]
 
 
-@pytest.mark.parametrize("config", [*RECIPES.values(), *PRESETS.values()])
+@pytest.mark.parametrize("config", [*RECIPES.values(), *PRESETS.values(), *WARM_PRESETS.values()])
 def test_settings_come_back_from_the_form_as_they_went_in(config: TrainConfig) -> None:
     assert config_from(values_of(config)) == config
 
@@ -153,7 +157,7 @@ def test_stop_and_resume(pages: Any, context: Context, photo: Path) -> None:
 def test_photos_fill_their_rows_and_what_was_typed_stays(pages: Any, tmp_path: Path, photo: Path) -> None:
     train, _ = pages
     save_png(np.tile(PHOTO, (1, 2, 1)), tmp_path / "both.png")
-    empty = [None, "", ""] * MOST_PEOPLE
+    empty = [None, "", ""] * MOST_PHOTOS
     kept, *updates = train._photos_changed([str(photo)], (), *empty)
     assert kept == (str(photo),)
     assert updates[3] == "anna-cb" and "1 face found" in updates[1]
@@ -166,11 +170,11 @@ def test_photos_fill_their_rows_and_what_was_typed_stays(pages: Any, tmp_path: P
 
 def test_more_photos_than_rows_are_said(pages: Any, tmp_path: Path) -> None:
     train, _ = pages
-    paths = [tmp_path / f"p{i}.png" for i in range(MOST_PEOPLE + 1)]
+    paths = [tmp_path / f"p{i}.png" for i in range(MOST_PHOTOS + 1)]
     for path in paths:
         save_png(PHOTO, path)
-    kept, *_, message = train._photos_changed([str(p) for p in paths], (), *[None, "", ""] * MOST_PEOPLE)
-    assert len(kept) == MOST_PEOPLE and "Only the first" in message
+    kept, *_, message = train._photos_changed([str(p) for p in paths], (), *[None, "", ""] * MOST_PHOTOS)
+    assert len(kept) == MOST_PHOTOS and "Only the first" in message
 
 
 def test_people_are_listed_chosen_renamed_and_deleted(pages: Any, context: Context, photo: Path) -> None:
@@ -208,3 +212,75 @@ def test_resume_on_the_people_page_fills_the_form(pages: Any, context: Context, 
     message, name, *values = people._resume("anna-cb")
     assert "photo again" in message and name == "anna-cb"
     assert config_from(values) == FAST
+
+
+@pytest.fixture
+def taught(context: Context) -> Context:
+    """The same surroundings once the checkpoint has an encoder."""
+    bare = context.open_workshop()
+    workshop = dataclasses.replace(bare, encoder=checked(encoder_for(bare)))
+    return dataclasses.replace(context, open_workshop=lambda: workshop)
+
+
+@pytest.fixture
+def taught_page(taught: Context) -> TrainPage:
+    with gr.Blocks(analytics_enabled=False):
+        return TrainPage(Studio(taught))
+
+
+def test_instant_needs_no_settings_and_shows_what_was_expected(
+    taught_page: TrainPage, taught: Context, photo: Path
+) -> None:
+    entries = form([photo], (None, "anna-cb", ""), config=dataclasses.replace(FAST, steps=0))
+    message, shown, *_ = taught_page._insert(*entries)
+    assert message == "" and wait(taught).kind == "insert"
+    _, _, ending, *_ = taught_page._watch(shown)
+    assert "0.55 ± 0.07" in ending and "Contact sheet" in ending
+    assert "exists already" in taught_page._insert(*entries)[0]
+    assert "agree" in taught_page._insert(*form([photo], (None, "ben-cb", ""), consent=False))[0]
+
+
+def test_without_an_encoder_instant_says_what_is_to_be_done_once(pages: Any, context: Context, photo: Path) -> None:
+    train, _ = pages
+    message, *_, learn = train._insert(*form([photo], (None, "anna-cb", "")))
+    assert "10 celebrities" in message and "looked at once" in message
+    assert learn["visible"] and context.queue.jobs() == ()
+    said, *_, learn = train._learn()
+    assert said == "" and learn["visible"] is False
+    ended = wait(context)
+    assert (ended.kind, ended.state) == ("encoder", "failed"), "ten names are too few"
+    *_, learn = train._watch("")
+    assert learn["visible"], "to be gone on with"
+
+
+def test_presets_start_at_the_encoder_as_soon_as_there_is_one(
+    pages: Any, taught_page: TrainPage, context: Context
+) -> None:
+    cold, warm = values_of(PRESETS["Best"]), values_of(WARM_PRESETS["Best"])
+    assert taught_page._preset_chosen("Best") == [True, *warm]
+    assert taught_page._presets_again("Best", False, *cold) == [True, *warm]
+    assert pages[0]._preset_chosen("Best") == [False, *cold]
+    assert pages[0]._presets_again("Best", True, *warm) == [False, *cold]
+    own = values_of(dataclasses.replace(PRESETS["Best"], steps=77))
+    now, *updates = taught_page._presets_again("Best", False, *own)
+    assert now and all("value" not in update for update in updates), "somebody's own settings stay"
+    assert config_from(warm).start == "encoder"
+
+
+def test_photos_of_one_name_are_one_person(taught_page: TrainPage, taught: Context, tmp_path: Path) -> None:
+    paths = [tmp_path / f"anna{i}.png" for i in range(2)]
+    for i, path in enumerate(paths):
+        save_png(np.roll(PHOTO, 20 * i, axis=0), path)
+    assert "Another photo of anna-cb" in taught_page._name_hints("anna-cb", "anna-cb")[1]
+    assert "capitals" in taught_page._name_hints("anna-cb", "Anna-cb")[1]
+    entries = form(paths, (None, "anna-cb", "green shirt"), (None, "anna-cb", ""))
+    assert taught_page._train(*entries)[0] == ""
+    assert wait(taught).state == "done", wait(taught).error
+    assert [p.stem for p in taught.embeddings_dir.glob("*.safetensors")] == ["anna-cb"]
+    assert "capitals" in taught_page._train(*form(paths, (None, "ben-cb", ""), (None, "BEN-cb", "")))[0]
+
+
+def test_a_lora_is_ordered_with_its_box(taught_page: TrainPage, taught: Context, photo: Path) -> None:
+    for lora, expected in ((False, None), (True, LoraConfig())):
+        order, _ = taught_page._order(form([photo], (None, "anna-cb", ""), lora=lora))
+        assert order.lora == expected

@@ -77,6 +77,7 @@ STATUS: dict[type[CelebBasisError], int] = {
     errors.OutOfMemory: 503,
     errors.TooFewNames: 503,
     errors.UnsupportedCheckpoint: 503,
+    errors.WrongEncoder: 503,
     CelebBasisError: 422,
 }
 """By the nearest class; whatever is not named here is wrong with what was sent."""

@@ -42,10 +42,14 @@ def given(form: Form | None) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None or name == "components"}
 
 
-class NewPerson(Form):
-    """Somebody to be learned."""
+class PersonPhoto(Form):
+    """A photo of somebody to be learned."""
 
-    name: str = Field(..., description="The trigger word: letters, digits, and . _ - in between; at most 80 bytes.")
+    name: str = Field(
+        ...,
+        description="The trigger word: letters, digits, and . _ - in between; at most 80 bytes. Photos of one name "
+        "are of one person.",
+    )
     photo: str = Field(..., description="JPEG, PNG, WebP ..., in base64; at most 100 megapixels all together.")
     face: int | None = Field(
         default=None,
@@ -53,6 +57,11 @@ class NewPerson(Form):
         le=1000,
         description="Which face, from the left, from 1; needed where the photo shows several.",
     )
+
+
+class NewPerson(PersonPhoto):
+    """A photo of somebody to be learned, and what else is in it."""
+
     description: list[str] | None = Field(
         default=None, description="What is in the photo but is not the person, in phrases; null asks the describer."
     )
@@ -68,17 +77,37 @@ class Preview(Form):
 class TrainRequest(Form):
     """Learn one person, or up to four at once."""
 
-    people: list[NewPerson] = Field(..., description="1 to 4 people, each with a photo; one file each.")
+    people: list[NewPerson] = Field(..., description="1 to 4 photos; one file for each name among them.")
     consent: StrictBool = Field(
         default=False, description="That each of them is you, or somebody who has agreed to be learned: must be true."
     )
-    preset: str = Field(default="Balanced", description=f"Settings to start from, one of: {', '.join(SETTINGS)}.")
+    preset: str = Field(
+        default="Balanced",
+        description=f"Settings to start from, one of: {', '.join(SETTINGS)}. {', '.join(PRESETS)} begin at the "
+        "encoder's answer where the checkpoint has one, see /encoder.",
+    )
     config: TrainSettings | None = Field(default=None, description="Settings in place of the preset's.")
+    lora: bool = Field(
+        default=False, description="Learn a LoRA of the same name too: closer to the photo, a larger file."
+    )
     preview: Preview | None = Field(default=None, description="Pictures while training; null for the defaults.")
     overwrite: bool = Field(default=False, description="Replace existing embeddings of these names.")
     resume: bool = Field(
         default=False, description="Go on with the interrupted run of these names; the same settings, photos."
     )
+
+
+class InsertRequest(Form):
+    """Write one person, or up to four, at once."""
+
+    people: list[PersonPhoto] = Field(..., description="1 to 4 photos; one file for each name among them.")
+    consent: StrictBool = Field(
+        default=False, description="That each of them is you, or somebody who has agreed to be learned: must be true."
+    )
+    pictures: bool = Field(
+        default=True, description="Draw the contact sheet and measure the likeness, once the files are written."
+    )
+    overwrite: bool = Field(default=False, description="Replace existing embeddings of these names.")
 
 
 class Parent(Form):
@@ -169,14 +198,26 @@ class ScoresReply(BaseModel):
     impostors_obedience: float | None = Field(default=None, description='The same for pictures of "a person".')
 
 
+class ExpectedReply(BaseModel):
+    """What the encoder expects of its own answer, before anything is drawn."""
+
+    likeness: float | None = Field(
+        ..., description="As in the scores, in [-1, 1]; null where the encoder was never checked."
+    )
+    doubt: float | None = Field(..., description="Its standard deviation, or null.")
+
+
 class ResultReply(BaseModel):
     """What a job that is over leaves."""
 
-    people: list[str] = Field(..., description="Who was written, by their names.")
-    finished: bool = Field(..., description="Whether all planned steps were made.")
+    people: list[str] = Field(..., description="Who was written, by their names; empty for /encoder.")
+    finished: bool = Field(..., description="Whether all planned steps were made, or all pictures drawn.")
     scores: list[ScoresReply] = Field(
         default=[], description="One for each person; empty where the training was stopped."
     )
+    expected: list[ExpectedReply] = Field(default=[], description="One for each person who was inserted.")
+    loras: list[str] = Field(default=[], description="LoRAs that were written, by their names: <lora:anna-cb:1>.")
+    lora_scores: list[ScoresReply] = Field(default=[], description="One for each of them, beside its trigger word.")
     sheet: str | None = Field(
         default=None, description="The contact sheet, PNG in base64; only where ?preview=true asks for it."
     )
@@ -187,7 +228,7 @@ class JobReply(BaseModel):
 
     id: str = Field(..., description="Its own.")
     title: str = Field(..., description="For people to read.")
-    kind: str = Field(..., description='"train", "make" or "generate".')
+    kind: str = Field(..., description='"train", "insert", "encoder", "make", "fetch" or "generate".')
     people: list[str] = Field(..., description="Whom it writes; until it is over nobody else may (423).")
     state: str = Field(..., description='"queued", "running", "done", "stopped" or "failed".')
     stopping: bool = Field(..., description="Somebody asked it to stop.")
@@ -281,6 +322,22 @@ class CheckpointReply(BaseModel):
     resolution: int = Field(..., description="Native picture size in pixels.")
 
 
+class EncoderReply(BaseModel):
+    """Whether the checkpoint has learned from its celebrities, so that people can be inserted at once."""
+
+    present: bool = Field(..., description="Whether there is an encoder for the checkpoint and the face models.")
+    facts: dict[str, str] = Field(..., description="How it was made; empty where there is none.")
+    doubt: float | None = Field(
+        ..., description="How far off its expected likeness may be, as a standard deviation; null while unknown."
+    )
+    names: int = Field(..., description="Celebrities whom the checkpoint draws for it.")
+    pictures: int = Field(..., description="Those that are still to be drawn; 0 where it is present.")
+    seconds: float = Field(..., description="How long that takes, estimated.")
+    measured: bool = Field(
+        ..., description="Whether the estimate comes from this computer, or is assumed of a graphics card."
+    )
+
+
 class HealthReply(BaseModel):
     """Whether people can be learned here, and if not why."""
 
@@ -290,6 +347,7 @@ class HealthReply(BaseModel):
     checkpoint: CheckpointReply | None = Field(
         ..., description="Null where it is none that people can be learned with; see `problems`."
     )
+    encoder: bool = Field(..., description="Whether people can be inserted at once; see /encoder.")
     missing_packages: list[str] = Field(..., description="As pip knows them.")
     problems: list[Fault] = Field(
         ..., description="Face weights that are missing, a checkpoint that is unsupported ..."

@@ -6,21 +6,23 @@ import base64
 import dataclasses
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celebbasis_ext.api import models
 from celebbasis_ext.api.errors import said
+from celebbasis_ext.gallery_job import EncoderOutcome
 from celebbasis_ext.training_job import Outcome
-from celebbasis_ext.types import Image, Saved
+from celebbasis_ext.types import Image, Saved, Scores
 
 if TYPE_CHECKING:
     from celebbasis_ext.files.people import TrainedPerson
+    from celebbasis_ext.gallery_job import Outlook
     from celebbasis_ext.inspection import Inspection
     from celebbasis_ext.job_queue import Job, Progress
     from celebbasis_ext.studio import SeenPhoto
-    from celebbasis_ext.types import Face
+    from celebbasis_ext.types import Encoder, Face
 
 _NOT_SENT = {"coefficients", "radius"}
 """Long, and of no use without the file."""
@@ -51,16 +53,38 @@ def _progress(progress: Progress, pictures: bool, losses: bool) -> models.Progre
 
 
 def _result(result: object, pictures: bool) -> models.ResultReply | None:
+    if isinstance(result, EncoderOutcome):
+        sheet = png_text(result.drawn.sheet) if pictures else None
+        return models.ResultReply(people=[], finished=result.encoder is not None, sheet=sheet)
     if isinstance(result, Saved):
         result = Outcome(result)
     if not isinstance(result, Outcome):
         return None
+    loras = result.loras.loras if result.loras else ()
     return models.ResultReply(
         people=[embedding.name for embedding in result.saved.embeddings],
         finished=result.saved.finished,
-        scores=[models.ScoresReply(**dataclasses.asdict(scores)) for scores in result.scores],
+        scores=_scores(result.scores), lora_scores=_scores(result.lora_scores), loras=[lora.name for lora in loras],
+        expected=[
+            models.ExpectedReply(likeness=sendable(person.expected_likeness), doubt=sendable(person.doubt))
+            for person in result.understood
+        ],
         sheet=png_text(result.sheet) if pictures else None,
-    )
+    )  # fmt: skip
+
+
+def _scores(scores: Sequence[Scores]) -> list[models.ScoresReply]:
+    return [models.ScoresReply(**dataclasses.asdict(entry)) for entry in scores]
+
+
+def encoder_reply(encoder: Encoder | None, outlook: Outlook) -> models.EncoderReply:
+    present = encoder is not None
+    return models.EncoderReply(
+        present=present, facts=dict(encoder.facts) if encoder else {},
+        doubt=sendable(encoder.doubt) if encoder else None, names=outlook.names,
+        pictures=0 if present else outlook.pictures, seconds=0.0 if present else outlook.seconds,
+        measured=outlook.measured,
+    )  # fmt: skip
 
 
 def png_text(image: Image | None) -> str | None:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from celebbasis_ext import __version__
 from celebbasis_ext.api import models
 from celebbasis_ext.api.errors import InvalidRequest, LineTooLong, NoConsent, NotHere, said
-from celebbasis_ext.api.replies import faces_reply, inspect_reply, job_reply, person_reply
+from celebbasis_ext.api.replies import encoder_reply, faces_reply, inspect_reply, job_reply, person_reply
 from celebbasis_ext.api.route import Guard, guarded_route
 from celebbasis_ext.api.uploads import checked_text, decoded, embedding_from, photos_from, phrases_from
 from celebbasis_ext.config_rules import checked
@@ -23,6 +23,7 @@ from celebbasis_ext.jobs import Order
 from celebbasis_ext.people_actions import PeopleActions
 from celebbasis_ext.studio import Studio
 from celebbasis_ext.training_job import PreviewWish
+from celebbasis_ext.types import LoraConfig
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -73,6 +74,9 @@ def _table(api: Api) -> list[Row]:
     return [
         ("GET", "/health", api.health, _replying(models.HealthReply)),
         ("POST", "/train", api.train, ordered),
+        ("POST", "/insert", api.insert, ordered),
+        ("GET", "/encoder", api.encoder, _replying(models.EncoderReply)),
+        ("POST", "/encoder", api.learn_celebrities, ordered),
         ("GET", "/jobs", api.jobs, _replying(list[models.JobReply])),
         ("GET", "/jobs/{job_id}", api.job, _replying(models.JobReply)),
         ("POST", "/jobs/{job_id}/cancel", api.cancel, _replying(models.JobReply)),
@@ -104,6 +108,14 @@ def _no_such_route(rest: str) -> None:
     raise NotHere("There is no such route, or not with this method.", "See /docs.")
 
 
+def _check_consent(consent: bool) -> None:
+    if not consent:
+        raise NoConsent(
+            "Nobody has said that the person agrees.",
+            "Send consent: true where each of them is you, or somebody who has agreed to be learned.",
+        )
+
+
 class Api:
     """The endpoints; they run in threads of the server's pool.
 
@@ -122,10 +134,11 @@ class Api:
         Loads the checkpoint where that has not been done yet.
         """
         missing = [package for module, package in PACKAGES.items() if find_spec(module) is None]
-        problems, checkpoint = [], None
+        problems, checkpoint, encoder = [], None, False
         try:
             found = self.context.open_workshop().host.checkpoint
             checkpoint = models.CheckpointReply(**dataclasses.asdict(found))
+            encoder = self.studio.encoder() is not None
         except CelebBasisError as error:
             problems.append(self._fault(error))
         except ImportError as error:
@@ -133,8 +146,8 @@ class Api:
         states = [job.state for job in self.context.queue.jobs()]
         return models.HealthReply(
             ready=not missing and not problems, version=__version__,
-            host="webui" if self.context.in_webui else "standalone", checkpoint=checkpoint, missing_packages=missing,
-            problems=problems, notices=list(self.context.notices),
+            host="webui" if self.context.in_webui else "standalone", checkpoint=checkpoint, encoder=encoder,
+            missing_packages=missing, problems=problems, notices=list(self.context.notices),
             running=states.count("running"), waiting=states.count("queued"),
         )  # fmt: skip
 
@@ -142,7 +155,7 @@ class Api:
         return models.Fault(**said(error, self.context.embeddings_dir))
 
     def train(self, form: models.TrainRequest) -> models.JobReply:
-        """Learn people from one photo each.
+        """Learn people from one photo each, or from several.
 
         Photos, names and settings are checked at once; what is wrong later is told by the job.
         """
@@ -153,25 +166,45 @@ class Api:
         return self._reply(self.studio.train(order, wish))
 
     def _order(self, form: models.TrainRequest) -> Order:
-        if not form.consent:
-            raise NoConsent(
-                "Nobody has said that the person agrees.",
-                "Send consent: true where each of them is you, or somebody who has agreed to be learned.",
-            )
+        _check_consent(form.consent)
         if form.preset not in models.SETTINGS:
             raise InvalidSettings("The preset is not known.", f"Choose one of {', '.join(models.SETTINGS)}.")
-        config = checked(dataclasses.replace(models.SETTINGS[form.preset], **models.given(form.config)))
-        names = tuple(person.name for person in form.people)
-        with self._one_photo:
-            photos = photos_from([person.photo for person in form.people])
-        order = Order(
-            photos, names, config, faces=tuple(person.face for person in form.people),
+        settings = {**models.SETTINGS, **self.studio.presets()}[form.preset]
+        order = dataclasses.replace(
+            self._people(form.people), config=checked(dataclasses.replace(settings, **models.given(form.config))),
             descriptions=tuple(phrases_from(person.description) for person in form.people),
-            overwrite=form.overwrite or form.resume, resume=form.resume,
+            overwrite=form.overwrite or form.resume, resume=form.resume, lora=LoraConfig() if form.lora else None,
         )  # fmt: skip
-        if form.resume and not self.studio.is_unfinished(names):
-            raise InvalidSettings(f"There is no interrupted run of {', '.join(names)}.", "Send resume: false.")
+        if form.resume and not self.studio.is_unfinished(order.people):
+            raise InvalidSettings(f"There is no interrupted run of {', '.join(order.people)}.", "Send resume: false.")
         return order
+
+    def _people(self, people: Sequence[models.PersonPhoto]) -> Order:
+        with self._one_photo:
+            photos = photos_from([person.photo for person in people])
+        return Order(photos, tuple(p.name for p in people), faces=tuple(p.face for p in people))
+
+    def insert(self, form: models.InsertRequest) -> models.JobReply:
+        """Write people at once, as the encoder understands their faces.
+
+        The file is there in under a second after the job has begun; what is drawn then takes longer.
+        """
+        self._check_line()
+        _check_consent(form.consent)
+        order = dataclasses.replace(self._people(form.people), overwrite=form.overwrite)
+        return self._reply(self.studio.insert(order, form.pictures))
+
+    def encoder(self) -> models.EncoderReply:
+        """Whether the checkpoint has an encoder, or how long it takes to learn one."""
+        return encoder_reply(self.studio.encoder(), self.studio.outlook())
+
+    def learn_celebrities(self, form: models.Empty | None = None) -> models.JobReply:
+        """Let the checkpoint learn from its celebrities.
+
+        Needed once before anybody can be inserted. Where it was stopped it goes on.
+        """
+        self._check_line()
+        return self._reply(self.studio.learn_celebrities())
 
     def _check_line(self) -> None:
         waiting = [job.state for job in self.context.queue.jobs()].count("queued")

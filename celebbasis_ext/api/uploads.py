@@ -16,7 +16,7 @@ from celebbasis_ext.files.name_rules import check_name
 from celebbasis_ext.files.photo import MAX_PIXELS, read_photo
 from celebbasis_ext.types import Embedding, Image
 
-MOST_PEOPLE = 4
+MOST_PHOTOS = 4
 SUFFIXES = (".safetensors", ".pt", ".bin")
 MOST_PHRASES, LONGEST_TEXT = 50, 1000
 
@@ -43,8 +43,8 @@ def photos_from(texts: Sequence[str]) -> tuple[Image, ...]:
         InvalidRequest, UnreadableImage: One is no base64, or no image.
         TooLarge: There are too many, or they have too many pixels together. They wait in memory for their turn.
     """
-    if len(texts) > MOST_PEOPLE:
-        raise TooLarge(f"Got {len(texts)} photos, at most {MOST_PEOPLE} are allowed.", "Send several requests.")
+    if len(texts) > MOST_PHOTOS:
+        raise TooLarge(f"Got {len(texts)} photos, at most {MOST_PHOTOS} are allowed.", "Send several requests.")
     photos: list[Image] = []
     for text in texts:
         photos.append(read_photo(decoded(text, "The photo")))

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from celebbasis_ext.types import Scores
 from celebbasis_ext.ui.loss_curve import loss_curve
 
 if TYPE_CHECKING:
     from celebbasis_ext.errors import CelebBasisError
     from celebbasis_ext.files.people import TrainedPerson
+    from celebbasis_ext.gallery_job import EncoderOutcome, Outlook
     from celebbasis_ext.job_queue import Job
     from celebbasis_ext.training_job import Outcome
-    from celebbasis_ext.types import Face, Image, Scores
+    from celebbasis_ext.types import Encoder, Face, Image, Understood
 
 LARGEST_SIDE = 640
 """Pixels of photos and previews in the page."""
@@ -43,9 +46,22 @@ def hint_line(text: str, good: bool = False) -> str:
     return f'<p class="cb-hint {"cb-good" if good else "cb-bad"}" role="status">{escape(text)}</p>' if text else ""
 
 
-def name_hint(name: str, complaint: str, surprises: Sequence[str] = ()) -> str:
-    """The lines below a name; they say which name they are about, so that the page can tell when they are old."""
-    lines = hint_line(complaint) if complaint else hint_line(f"Write {name} in a prompt.", good=True)
+def quiet_line(text: str) -> str:
+    """A line that explains a field."""
+    return f'<p class="cb-hint">{escape(text)}</p>'
+
+
+def name_hint(name: str, complaint: str, surprises: Sequence[str] = (), again: bool = False) -> str:
+    """The lines below a name; they say which name they are about, so that the page can tell when they are old.
+
+    Args:
+        name: What was typed.
+        complaint: Why it cannot be given.
+        surprises: What else is to be said.
+        again: Whether a photo before has this name too.
+    """
+    praise = f"Another photo of {name}." if again else f"Write {name} in a prompt."
+    lines = hint_line(complaint) if complaint else hint_line(praise, good=True)
     more = "".join(hint_line(surprise, good=True) for surprise in surprises)
     return f'<div class="cb-name-hint" data-name="{escape(name, quote=True)}">{lines}{more}</div>'
 
@@ -162,55 +178,132 @@ def _pictures(job: Job) -> list[str]:
 
 def outcome_panel(outcome: Outcome, in_webui: bool) -> str:
     """The words to use, the scores beside those of anybody, and the contact sheet."""
-    words = "".join(word_line(embedding.name, in_webui) for embedding in outcome.saved.embeddings)
-    stopped = (
-        '<p class="cb-hint">Stopped early. What was learned is saved; Resume goes on from here.</p>'
-        if not outcome.saved.finished
-        else ""
-    )
     named = [embedding.name for embedding in outcome.saved.embeddings]
-    scores = score_table(list(zip(named, outcome.scores, strict=False))) if outcome.scores else ""
-    sheet = ""
-    if outcome.sheet is not None:
-        uri = picture_uri(outcome.sheet)
-        sheet = (
-            f'<a class="cb-sheet" href="{uri}" download="contact-sheet.png" title="Save the contact sheet">'
-            f'<img src="{uri}" alt="Contact sheet: {escape(", ".join(named))} and a person, under several prompts"></a>'
-        )
-    return f'<div class="cb-outcome"><h3>The trigger word</h3>{words}{stopped}{scores}{sheet}</div>'
+    words = "".join(word_line(name, in_webui) for name in named)
+    loras = outcome.loras.loras if outcome.loras else ()
+    with_loras = "".join(word_line(lora_word(lora.name), in_webui, drawn=in_webui) for lora in loras)
+    rows = list(zip(named, outcome.scores, strict=False))
+    rows += [(lora_word(lora.name), scores) for lora, scores in zip(loras, outcome.lora_scores, strict=False)]
+    expected = dict(zip(named, outcome.understood, strict=False))
+    scores = score_table(rows, expected) if rows else "".join(_expected_line(*entry) for entry in expected.items())
+    described = f"Contact sheet: {', '.join(named)} and a person, under several prompts"
+    sheet = sheet_link(outcome.sheet, described) if outcome.sheet is not None else ""
+    said = f"{words}{with_loras}{_stopped(outcome)}{scores}{sheet}"
+    return f'<div class="cb-outcome"><h3>The trigger word</h3>{said}</div>'
 
 
-def word_line(name: str, in_webui: bool) -> str:
-    """A trigger word with what can be done with it."""
+def _stopped(outcome: Outcome) -> str:
+    if not outcome.saved.finished:
+        return '<p class="cb-hint">Stopped early. What was learned is saved; Resume goes on from here.</p>'
+    if outcome.loras and not outcome.loras.finished:
+        return '<p class="cb-hint">Stopped while a LoRA was learned, which is not saved. The words are whole.</p>'
+    return ""
+
+
+def sheet_link(sheet: Image, described: str) -> str:
+    """A contact sheet that can be saved."""
+    uri = picture_uri(sheet)
+    return (
+        f'<a class="cb-sheet" href="{uri}" download="contact-sheet.png" title="Save the contact sheet">'
+        f'<img src="{uri}" alt="{escape(described, quote=True)}"></a>'
+    )
+
+
+def lora_word(name: str) -> str:
+    """What stands in a prompt of the WebUI for a person with their LoRA."""
+    return f"{name} <lora:{name}:1>"
+
+
+def expected_likeness(person: Understood) -> str:
+    """What the encoder says of itself: "0.55 ± 0.07"."""
+    if math.isnan(person.expected_likeness):
+        return "unknown"
+    return f"{person.expected_likeness:.2f} ± {person.doubt:.2f}"
+
+
+def _expected_line(name: str, person: Understood) -> str:
+    return hint_line(f"{name}: expected likeness {expected_likeness(person)}", good=True)
+
+
+def outlook_box(outlook: Outlook) -> str:
+    """Why nobody can be inserted yet, and what is to be done for it, once."""
+    assumed = "" if outlook.measured else " on a graphics card, and many times that without one"
+    return note_box(
+        f"This checkpoint has to be looked at once before Instant can work: it draws its {outlook.names:,} "
+        f"celebrities, {outlook.pictures:,} pictures, in about {duration(outlook.seconds)}{assumed}. "
+        "You may go on drawing meanwhile, and stop it: it goes on later where it ended."
+    )
+
+
+def encoder_panel(outcome: EncoderOutcome) -> str:
+    """How sure the encoder is, and some of the celebrities that it learned from."""
+    if outcome.encoder is None:
+        said = hint_line("Stopped early. What was drawn is kept; the same button goes on from here.")
+    else:
+        said = "".join(f"<p>{escape(line)}</p>" for line in encoder_lines(outcome.encoder))
+    drawn = outcome.drawn
+    sheet = sheet_link(drawn.sheet, "Contact sheet: celebrities") if drawn.sheet is not None else ""
+    return f'<div class="cb-outcome"><h3>The checkpoint’s celebrities</h3>{said}{sheet}</div>'
+
+
+def encoder_lines(encoder: Encoder) -> tuple[str, str]:
+    """What it can do now, and how sure it is."""
+    explained = float(encoder.facts.get("explained on held-out names", "nan"))
+    learned = f"Learned from {encoder.facts.get('pairs', 'its')} pictures: Instant works now, and Train begins there."
+    if math.isnan(encoder.doubt):
+        return learned, "It was not looked at long enough to say how sure it is."
+    return learned, (
+        f"It explains {explained:.0%} of what sets celebrities apart whom it was not shown, and foretells the likeness "
+        f"of somebody new to ± {encoder.doubt:.2f}."
+    )
+
+
+def word_line(name: str, in_webui: bool, drawn: bool = True) -> str:
+    """A trigger word with what can be done with it.
+
+    Args:
+        name: The word.
+        in_webui: Whose page is drawn with.
+        drawn: Whether that page understands it.
+    """
     word = escape(name, quote=True)
     where = "Send to txt2img" if in_webui else "Draw with it"
+    send = f'<button type="button" class="cb-button" data-cb-send="{word}">{where}</button>' if drawn else ""
     return (
         f'<p class="cb-word"><code>{word}</code>'
         f'<button type="button" class="cb-button" data-cb-copy="{word}" aria-label="Copy {word}">Copy</button>'
-        f'<button type="button" class="cb-button" data-cb-send="{word}">{where}</button></p>'
+        f"{send}</p>"
     )
 
 
-def score_table(rows: Sequence[tuple[str, Scores]]) -> str:
-    """Likeness and obedience of each person, and of "a person" below."""
+def score_table(rows: Sequence[tuple[str, Scores]], understood: Mapping[str, Understood]) -> str:
+    """Likeness and obedience of each person, and of "a person" below; beside them what was expected of whom."""
     judged = any(scores.obedience is not None for _, scores in rows)
-    head = "<th scope='col'></th><th scope='col'>likeness</th>" + ("<th scope='col'>obedience</th>" if judged else "")
-    body = "".join(_score_row(name, s.likeness, s.obedience, judged) for name, s in rows)
+    titles = ["", *(["expected"] if understood else []), "likeness", *(["obedience"] if judged else [])]
+    head = "".join(f"<th scope='col'>{title}</th>" for title in titles)
+    expected = {name: expected_likeness(person) for name, person in understood.items()}
     chance = [scores for _, scores in rows]
     likeness = sum(s.impostors for s in chance) / len(chance)
-    obedience = chance[0].impostors_obedience
+    anybody = Scores(likeness, likeness, 1.0, chance[0].impostors_obedience)
+
+    def row(name: str, scores: Scores, kind: str = "") -> str:
+        foretold = [expected.get(name, "-")] if understood else []
+        obeyed = [f"{scores.obedience:.0%}" if scores.obedience is not None else "-"] if judged else []
+        return _row(name, [*foretold, f"{scores.likeness:.2f}", *obeyed], kind)
+
+    body = "".join(row(name, scores) for name, scores in rows)
     return (
         f'<table class="cb-scores"><thead><tr>{head}</tr></thead><tbody>{body}'
-        f"{_score_row('anybody (“a person”)', likeness, obedience, judged, 'cb-quiet')}</tbody></table>"
+        f"{row('anybody (“a person”)', anybody, 'cb-quiet')}</tbody></table>"
         '<p class="cb-hint">Likeness is the recogniser’s cosine with the photo'
         f"{'; obedience the share of prompts that were followed' if judged else ''}. A number means little alone: "
         "compare it with anybody’s.</p>"
     )
 
 
-def _score_row(name: str, likeness: float, obedience: float | None, judged: bool, kind: str = "") -> str:
-    second = f"<td>{obedience:.0%}</td>" if obedience is not None else "<td>-</td>" if judged else ""
-    return f'<tr class="{kind}"><th scope="row">{escape(name)}</th><td>{likeness:.2f}</td>{second}</tr>'
+def _row(name: str, cells: Sequence[str], kind: str) -> str:
+    values = "".join(f"<td>{cell}</td>" for cell in cells)
+    return f'<tr class="{kind}"><th scope="row">{escape(name)}</th>{values}</tr>'
 
 
 def queue_line(jobs: Sequence[Job], shown: Job | None) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from celebbasis_ext.context import Context
+from celebbasis_ext.encoder_job import with_encoder
 from celebbasis_ext.ui.gradio_versions import launch_options, page, run_on_load
 from celebbasis_ext.ui.tab import fill, script
 
@@ -26,13 +27,13 @@ def standalone_context(
     open_workshop: Callable[[], Workshop], embeddings_dir: Path, draw_stranger: Callable[[int], Image] | None = None,
     missing_models: Callable[[], tuple[RemoteFile, ...]] = tuple,
 ) -> Context:  # fmt: skip
-    """A context whose checkpoint is loaded once, on first use, by whoever comes first."""
+    """A context whose checkpoint is loaded once, by whoever comes first, and its encoder as soon as there is one."""
     lock = threading.Lock()
     opened = cache(open_workshop)
 
     def open_once() -> Workshop:
         with lock:
-            return opened()
+            return with_encoder(opened())
 
     return Context(open_once, embeddings_dir, draw_stranger=draw_stranger, missing_models=missing_models)
 

@@ -1,7 +1,11 @@
-"""The Train page: photos, names, settings; progress while it runs; words, scores and a sheet at the end."""
+"""The Train page: photos, names, settings; progress while it runs; words, scores and a sheet at the end.
+
+Train learns from the photos; Instant writes at once what the checkpoint's encoder sees in them.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +17,26 @@ from celebbasis_ext.config_rules import FIELDS
 from celebbasis_ext.describe import GivenWords
 from celebbasis_ext.errors import CelebBasisError, InvalidSettings
 from celebbasis_ext.files.people import change_mark
+from celebbasis_ext.gallery_job import EncoderOutcome
 from celebbasis_ext.job_queue import Job
 from celebbasis_ext.jobs import Order
-from celebbasis_ext.recipes import PRESETS
+from celebbasis_ext.recipes import PRESETS, presets
 from celebbasis_ext.studio import SeenPhoto, Studio
 from celebbasis_ext.training_job import PLAIN, Outcome, PreviewWish
-from celebbasis_ext.types import TrainConfig
+from celebbasis_ext.types import LoraConfig, TrainConfig
 from celebbasis_ext.ui import markup
 from celebbasis_ext.ui.config_fields import config_components, config_from, values_of
 from celebbasis_ext.ui.gradio_versions import QUIET, plain_html, uploaded
 
-MOST_PEOPLE = 4
+MOST_PHOTOS = 4
 CONSENT = "This is me, or somebody who has agreed to be learned."
+SEVERAL = "Several photos of one person make a better likeness: give them the same name."
+LORA = (
+    "A second file beside the word, for what two words cannot say: closer to the photo, for 60 more steps, a file of "
+    "megabytes instead of kilobytes, and a second thing to write in the prompt. Instant makes none."
+)
+_BEFORE_SETTINGS = 5
+"""Entries of the form: photos, consent, prompt, every, LoRA; then the settings, then the people."""
 
 
 @dataclass(frozen=True)
@@ -68,12 +80,13 @@ class TrainPage:
             label="Photos: drop, choose or paste", file_count="multiple", file_types=["image"],
             elem_id="celebbasis_photos",
         )  # fmt: skip
+        plain_html(markup.quiet_line(SEVERAL), elem_id="celebbasis_several")
         self.stranger = None
         if self.studio.context.draw_stranger is not None:
             self.stranger = gr.Button("Try with a drawn stranger", elem_id="celebbasis_stranger", size="sm")
         self.fetch = self._fetch_button()
         self.looked_at = gr.State(())
-        self.rows = [self._person_row(i) for i in range(MOST_PEOPLE)]
+        self.rows = [self._person_row(i) for i in range(MOST_PHOTOS)]
         self.check = gr.Button("Check names", elem_id="celebbasis_check", elem_classes=["cb-hidden"])
 
     def _fetch_button(self) -> Any:
@@ -104,7 +117,12 @@ class TrainPage:
         return PersonRow(group, portrait, face, name, hint, words)
 
     def _lay_out_settings(self) -> None:
-        self.preset = gr.Radio(list(PRESETS), value="Balanced", label="Preset", elem_id="celebbasis_preset")
+        self.preset = gr.Radio(
+            list(PRESETS), value="Balanced", label="Preset", elem_id="celebbasis_preset",
+            info="Where the checkpoint has learned from its celebrities, they start from what it sees in the face.",
+        )  # fmt: skip
+        self.warm = gr.State(False)  # whether the settings are those that start there
+        self.lora = gr.Checkbox(False, label="Also a LoRA", info=LORA, elem_id="celebbasis_lora")
         with gr.Accordion("Advanced", open=False, elem_id="celebbasis_advanced"):
             self.settings = config_components(PRESETS["Balanced"])
         with gr.Accordion("Preview while training", open=False, elem_id="celebbasis_previews"):
@@ -116,8 +134,12 @@ class TrainPage:
     def _lay_out_buttons(self) -> None:
         self.consent = gr.Checkbox(False, label=CONSENT, elem_id="celebbasis_consent")
         self.message = plain_html(elem_id="celebbasis_message")
+        self.learn = gr.Button(
+            "Learn from this checkpoint’s celebrities", visible=False, elem_id="celebbasis_learn", size="sm"
+        )
         with gr.Row():
             self.train = gr.Button("Train", variant="primary", elem_id="celebbasis_train")
+            self.instant = gr.Button("Instant", elem_id="celebbasis_instant")
             self.stop = gr.Button("Stop", interactive=False, elem_id="celebbasis_stop")
             self.resume = gr.Button("Resume", interactive=False, elem_id="celebbasis_resume")
 
@@ -149,30 +171,36 @@ class TrainPage:
             )  # fmt: skip
 
     def _connect_settings(self) -> None:
-        self.preset.change(lambda name: values_of(PRESETS[name]), self.preset, self.settings, **QUIET)
+        filled = [self.warm, *self.settings]
+        self.preset.change(self._preset_chosen, self.preset, filled, **QUIET)
+        for event in (self.photos.change, self.outcome.change):  # whenever there may be an encoder of late
+            event(self._presets_again, [self.preset, *filled], filled, **QUIET)
 
     def _connect_buttons(self) -> None:
-        shown = [self.shown, self.progress, self.outcome, self.queue, self.train, self.stop, self.resume, self.fetch]
-        form = [self.photos, self.consent, self.prompt, self.every, *self.settings]
+        buttons = [self.train, self.stop, self.resume, self.fetch, self.learn]
+        shown = [self.shown, self.progress, self.outcome, self.queue, *buttons]
         people = [component for row in self.rows for component in row.inputs]
-        self.train.click(self._train, [*form, *people], [self.message, *shown], **QUIET)
+        form = [self.photos, self.consent, self.prompt, self.every, self.lora, *self.settings, *people]
+        self.train.click(self._train, form, [self.message, *shown], **QUIET)
+        self.instant.click(self._insert, form, [self.message, *shown], **QUIET)
+        self.learn.click(self._learn, None, [self.message, *shown], **QUIET)
         self.fetch.click(self._fetch, None, [self.message, *shown], **QUIET)
         self.stop.click(self._stop, None, shown, **QUIET)
-        self.resume.click(self._resume, [*form, *people], [self.message, *shown], **QUIET)
+        self.resume.click(self._resume, form, [self.message, *shown], **QUIET)
         self.watch.click(self._watch, self.shown, shown, **QUIET)
 
     def _photos_changed(self, files: Any, before: Sequence[str], *entries: Any) -> list[Any]:
         """Looks at new photos; what was typed beside the others stays."""
         paths = uploaded(files)
-        kept = [str(path) for path in paths[:MOST_PEOPLE]]
+        kept = [str(path) for path in paths[:MOST_PHOTOS]]
         typed = {path: entries[3 * i : 3 * i + 3] for i, path in enumerate(before)}
         names: list[str] = []
         updates: list[Any] = []
         for i, path in enumerate(kept):
             fresh = (None, entries[3 * i + 1], None) if i >= len(before) else None
             updates += self._filled_row(Path(path), typed.get(path, fresh), names)
-        updates += [gr.update(visible=False), "", gr.update(value=None), "", "", ""] * (MOST_PEOPLE - len(kept))
-        too_many = f"Only the first {MOST_PEOPLE} photos are used." if len(paths) > MOST_PEOPLE else ""
+        updates += [gr.update(visible=False), "", gr.update(value=None), "", "", ""] * (MOST_PHOTOS - len(kept))
+        too_many = f"Only the first {MOST_PHOTOS} photos are used." if len(paths) > MOST_PHOTOS else ""
         return [tuple(kept), *updates, markup.note_box(too_many) if too_many else ""]
 
     def _filled_row(self, path: Path, typed: Sequence[Any] | None, names: list[str]) -> list[Any]:
@@ -206,7 +234,7 @@ class TrainPage:
         complaint = self.studio.complaint(name, others)
         if complaint is not None:
             return markup.name_hint(name, str(complaint))
-        return markup.name_hint(name, "", self.studio.surprises(name))
+        return markup.name_hint(name, "", self.studio.surprises(name), again=name in others)
 
     def _draw_stranger(self) -> list[str]:
         """A portrait of somebody new, as if it had been uploaded."""
@@ -221,8 +249,39 @@ class TrainPage:
         save_png(self.studio.context.draw_stranger(seed), path)
         return [str(path)]
 
+    def _has_encoder(self) -> bool:
+        try:
+            return self.studio.encoder() is not None
+        except CelebBasisError:  # such as a checkpoint that nobody can be learned with; Train says so
+            return False
+
+    def _preset_chosen(self, name: str) -> list[Any]:
+        warm = self._has_encoder()
+        return [warm, *values_of(presets(warm)[name])]
+
+    def _presets_again(self, name: str, warm: bool, *settings: Any) -> list[Any]:
+        """The preset's settings for the checkpoint as it is now; somebody's own settings stay."""
+        now = self._has_encoder()
+        if now == warm or list(settings) != values_of(presets(warm)[name]):
+            return [now, *[gr.update()] * len(settings)]
+        return [now, *values_of(presets(now)[name])]
+
     def _train(self, *form: Any) -> list[Any]:
         return self._ordered(lambda: self.studio.train(*self._order(form)))
+
+    def _insert(self, *form: Any) -> list[Any]:
+        """Needs no settings. Where there is no encoder it is said what is to be done, once."""
+        try:
+            if self.studio.encoder() is None:
+                said = markup.outlook_box(self.studio.outlook())
+                return [said, *self._watch("")[:-1], gr.update(visible=True)]
+        except CelebBasisError as error:
+            return [markup.error_box(error), *self._watch("")]
+        return self._ordered(lambda: self.studio.insert(self._people(form, TrainConfig())))
+
+    def _learn(self) -> list[Any]:
+        answer = self._ordered(self.studio.learn_celebrities)
+        return [*answer[:-1], gr.update(visible=bool(answer[0]))]
 
     def _resume(self, *form: Any) -> list[Any]:
         return self._ordered(lambda: self.studio.resume(*self._unfinished(form)))
@@ -246,18 +305,29 @@ class TrainPage:
         """The page's entries.
 
         Raises:
+            CelebBasisError: See `_people`; or a setting makes no sense.
+        """
+        _, _, prompt, every, lora = form[:_BEFORE_SETTINGS]
+        config = config_from(form[_BEFORE_SETTINGS : _BEFORE_SETTINGS + len(FIELDS)])
+        order = self._people(form, config, unfinished)
+        order = dataclasses.replace(order, lora=LoraConfig() if lora else None)
+        return order, PreviewWish((prompt or "").strip() or PLAIN, max(0, int(every or 0)))
+
+    def _people(self, form: Sequence[Any], config: TrainConfig, unfinished: bool = False) -> Order:
+        """Who is to be learned.
+
+        Raises:
             CelebBasisError: See `order_from`; or nobody has said that the person agrees.
         """
-        files, consent, prompt, every = form[:4]
-        settings, people = form[4 : 4 + len(FIELDS)], form[4 + len(FIELDS) :]
+        files, consent = form[:2]
         if not consent:
             raise InvalidSettings("Nobody has said yet that the person agrees.", f"Tick the box “{CONSENT}”")
-        order = order_from(uploaded(files), people, config_from(settings))
+        order = order_from(uploaded(files), form[_BEFORE_SETTINGS + len(FIELDS) :], config)
         for i, name in enumerate(order.names):
             complaint = None if unfinished else self.studio.complaint(name, order.names[:i])
             if complaint is not None:
                 raise complaint
-        return order, PreviewWish((prompt or "").strip() or PLAIN, max(0, int(every or 0)))
+        return order
 
     def _unfinished(self, form: Sequence[Any]) -> tuple[Order, PreviewWish]:
         """What to go on with: the page's entries, if they belong to an interrupted run, or the run stopped last.
@@ -265,7 +335,8 @@ class TrainPage:
         Raises:
             InvalidSettings: There is neither.
         """
-        names = [str(name or "").strip() for name in form[4 + len(FIELDS) + 1 :: 3]][: len(uploaded(form[0]))]
+        typed = form[_BEFORE_SETTINGS + len(FIELDS) + 1 :: 3][: len(uploaded(form[0]))]
+        names = [str(name or "").strip() for name in typed]
         stopped = self.studio.stopped(names) or (None if names else self.studio.stopped())
         if stopped is not None:
             return stopped
@@ -285,7 +356,7 @@ class TrainPage:
         progress = markup.progress_panel(job, self.studio.ahead_of(job), not context.in_webui, people)
         queue = markup.queue_line(context.queue.jobs(), job)
         if now == shown:
-            return [now, progress if busy else gr.update(), gr.update(), queue, *[gr.update()] * 4]
+            return [now, progress if busy else gr.update(), gr.update(), queue, *[gr.update()] * 5]
         return [
             now,
             progress,
@@ -295,6 +366,7 @@ class TrainPage:
             gr.update(interactive=busy),
             gr.update(interactive=not busy and self.studio.anybody_unfinished()),
             gr.update(visible=bool(context.missing_models())),
+            gr.update(visible=True) if _to_be_gone_on_with(job) else gr.update(),
         ]
 
     def _ending(self, job: Job | None) -> str:
@@ -302,7 +374,14 @@ class TrainPage:
             return markup.error_box(job.error)
         if job is not None and isinstance(job.result, Outcome):
             return markup.outcome_panel(job.result, self.studio.context.in_webui)
+        if job is not None and isinstance(job.result, EncoderOutcome):
+            return markup.encoder_panel(job.result)
         return ""
+
+
+def _to_be_gone_on_with(job: Job | None) -> bool:
+    """Whether the checkpoint began to learn from its celebrities, and did not come to the end."""
+    return job is not None and job.kind == "encoder" and job.state in ("stopped", "failed")
 
 
 def _portrait(seen: SeenPhoto, chosen: int | None) -> str:
@@ -326,9 +405,9 @@ def order_from(paths: Sequence[Path], people: Sequence[Any], config: TrainConfig
 
     if not paths:
         raise InvalidSettings("There is no photo yet.", "Drop one, choose one, or paste one.")
-    rows = [people[3 * i : 3 * i + 3] for i in range(min(len(paths), MOST_PEOPLE))]
+    rows = [people[3 * i : 3 * i + 3] for i in range(min(len(paths), MOST_PHOTOS))]
     return Order(
-        tuple(read_photo(path) for path in paths[:MOST_PEOPLE]),
+        tuple(read_photo(path) for path in paths[:MOST_PHOTOS]),
         tuple(str(name or "").strip() for _, name, _ in rows),
         config,
         faces=tuple(int(face) if face else None for face, _, _ in rows),
