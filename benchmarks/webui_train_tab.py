@@ -19,7 +19,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 FIGURES = ("likeness", "obedience", "leak", "norm", "seconds")
 SHOWN = (0, 6, 8, 13, 17)
 """Which of the lab's prompts are on the sheet."""
+WAYS = ("standalone", "webui", "train-tab")
 LEARNING_RATE = "0.005"
 TEMPLATE = "subject.txt"
 
@@ -66,11 +67,13 @@ def train_tab(denoiser: Any, basis: CelebBasis, host: Any, subject: Subject, see
     from modules.textual_inversion import textual_inversion
 
     name = "train-tab-cb"
+    Path(shared.cmd_opts.embeddings_dir).mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     random.seed(seed)
     textual_inversion.create_embedding(name, 2, True, init_text="person")
     sd_hijack.model_hijack.embedding_db.load_textual_inversion_embeddings(force_reload=True)
     textual_inversion.list_textual_inversion_templates()
+    shared.opts.data["save_training_settings_to_txt"] = False
     shared.state.begin()
     with tempfile.TemporaryDirectory() as folder:
         Pillow.fromarray(subject.photo).save(Path(folder) / "portrait.png")
@@ -81,24 +84,29 @@ def train_tab(denoiser: Any, basis: CelebBasis, host: Any, subject: Subject, see
         )  # fmt: skip
         seconds = time.process_time() - started
     shared.state.end()
+    assert embedding.step == budget(), "the Train tab gave up; its log says why"
     vectors = embedding.vec.detach().float().cpu().numpy().copy()
     Path(file).unlink()
     sd_hijack.model_hijack.embedding_db.load_textual_inversion_embeddings(force_reload=True)
     yield Inserted("", {"clip_l": vectors}, seconds)
 
 
-def compare(people: int, seed: int, folder: Path) -> tuple[dict[str, Measured], Lab, str]:
+def compare(methods: Sequence[str], people: int, seed: int, folder: Path) -> tuple[dict[str, Measured], Lab, str]:
     lab = Lab(people, seed, folder)
-    found = {"Celeb Basis, standalone host": measure(lab, celeb_basis)[""]}
+    lab.scale()  # of the standalone host, for all
     version = webui.start_real()
     host = webui.open_host()
-    for name, own, method in (
-        ("Celeb Basis, in the WebUI", host, celeb_basis),
-        ("the WebUI's Train tab", UntouchedHost(host.loaded), train_tab),
-    ):
-        in_webui = copy.copy(lab)  # with the scale that is known by now
-        in_webui.workshop = dataclasses.replace(lab.workshop, host=own)
-        found[name] = measure(in_webui, method)[""]
+    ways: dict[str, tuple[Any, Any]] = {
+        "standalone": (lab.workshop.host, celeb_basis),
+        "webui": (host, celeb_basis),
+        "train-tab": (UntouchedHost(host.loaded), train_tab),
+    }
+    found = {}
+    for name in methods:
+        own, method = ways[name]
+        there = copy.copy(lab)  # with the scale that is known by now
+        there.workshop = dataclasses.replace(lab.workshop, host=own)
+        found[name] = measure(there, method)[""]
     return found, lab, version
 
 
@@ -125,13 +133,14 @@ def sheet(found: dict[str, Measured], lab: Lab) -> Any:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    options.add_argument("methods", nargs="*", default=WAYS, metavar="METHOD", help=f"of {', '.join(WAYS)}")
     options.add_argument("--people", type=int, default=3)
     options.add_argument("--seed", type=int, default=3001, help="of the strangers (default: the lab's in the README)")
     options.add_argument("--out", type=Path, default=RESULTS / "webui_train_tab.json")
     chosen = options.parse_args()
     out = chosen.out.resolve()  # the WebUI changes the working folder
     with tempfile.TemporaryDirectory() as folder:
-        found, lab, version = compare(chosen.people, chosen.seed, Path(folder))
+        found, lab, version = compare(chosen.methods, chosen.people, chosen.seed, Path(folder))
     report = report_of(found, lab, version)
     print(json.dumps(report, indent=1))
     out.parent.mkdir(parents=True, exist_ok=True)

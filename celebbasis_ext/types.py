@@ -285,7 +285,7 @@ class LoraConfig:
         keep_weight: Weight of what is to stay what it is in the views that are kept.
     """
 
-    steps: int = 60
+    steps: int = 40
     pairs: int = 2
     kept: int = 2
     rank: int = 4

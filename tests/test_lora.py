@@ -176,7 +176,7 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     before = path.read_bytes()
     changed = dataclasses.replace(lora, metadata={"a": "b"})
     for name in ("anna-cb", "Anna-CB"):
-        with pytest.raises(NameTaken, match="--overwrite"):
+        with pytest.raises(NameTaken, match="overwrite it"):
             save_lora(dataclasses.replace(changed, name=name), tmp_path)
     assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
     save_lora(changed, tmp_path, overwrite=True)
@@ -228,7 +228,7 @@ def test_what_has_no_trigger_word_holds_the_lora_back(miniature: Workshop) -> No
             with training.layers.attached(linears):
                 return float((denoiser.predict(x_t, timesteps, conditioning) - before).square().mean())
 
-    config = dataclasses.replace(LORA, steps=25)
+    config = dataclasses.replace(LORA, steps=25, kept=3, keep_weight=10.0)
     assert change(config) < 0.5 * change(dataclasses.replace(config, kept=0))
 
 

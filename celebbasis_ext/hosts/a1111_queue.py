@@ -5,12 +5,17 @@ A host adapter never takes the lock, because it is not re-entrant: whoever runs 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from celebbasis_ext.types import Image
+
+
+MOMENT = 0.2
+"""Seconds. The host's lock wakes whoever is next but hands nothing over: who asks again at once is served again."""
 
 
 class Waiting(Protocol):
@@ -61,8 +66,12 @@ class HostTurn:
 
     def let_others(self) -> None:
         """Everybody who waits for the host goes first; for the pages the job is in the queue meanwhile."""
+        from modules import progress
+
         self._stopped = self.stop_wanted()
+        progress.add_task_to_queue(self._task)
         self.give_back()
+        time.sleep(MOMENT)
         self.take()
 
     def show(self, progress: Shown) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
@@ -34,6 +35,11 @@ def old_python() -> Path:
     return Path(os.environ.get("CELEBBASIS_GRADIO3", ROOT / ".venv-gradio3" / "bin" / "python"))
 
 
+def has_gradio(python: Path) -> bool:
+    code = "import importlib.util, sys; sys.exit(importlib.util.find_spec('gradio') is None)"
+    return python.exists() and subprocess.run([str(python), "-c", code], check=False).returncode == 0
+
+
 def servers() -> list[str]:
     return [WEBUI] if os.environ.get("CELEBBASIS_WEBUI_URL") else [OLD, TODAY]
 
@@ -46,7 +52,7 @@ def missing(server: str) -> str:
         return "selenium is not installed"
     if not (shutil.which("chromium") and shutil.which("chromedriver")):
         return "Debian's chromium and chromium-driver are not installed"
-    if server == OLD and not old_python().exists():
+    if server == OLD and not has_gradio(old_python()):
         return "there is no environment with gradio 3.41.2 (python3 bootstrap.py browser-test makes one)"
     if server == TODAY and find_spec("gradio") is None:
         return "gradio is not installed"

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
 PATIENCE = 240
-"""Seconds for anything that a page, a browser or a server is waited for; a busy machine is slow."""
+"""Seconds that a page, a browser or a server may take for an answer; a busy machine is slow."""
+TRAINING = 3 * PATIENCE
+"""Seconds for a short training with its contact sheet."""
 OVER = ("done", "stopped", "failed")
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
@@ -250,7 +252,7 @@ class TabPage:
 
     def until_over(self) -> str:
         """The state in which the training ends."""
-        self.until(lambda: self.job().get("state") in OVER, "the end of the training")
+        self.until(lambda: self.job().get("state") in OVER, "the end of the training", TRAINING)
         return str(self.job()["state"])
 
     def until_step(self, step: int) -> None:

@@ -32,7 +32,7 @@ ANNA, BEN, CARLA = strangers(8, 502)[5], strangers(8, 501)[2], strangers(8, 502)
 
 def draw_photos(folder: Path) -> None:
     anna = draw(ANNA, Look(background="green", shirt="red", glasses=True, expression="smiling"), 384).image
-    party = draw_pair((BEN, CARLA), (Look(background="beach", shirt="red"), Look(shirt="green")), 384).image
+    party = draw_pair((BEN, CARLA), (Look(background="city", shirt="red"), Look(shirt="green")), 384).image
     too = draw(ANNA, Look(background="city", shirt="white"), 384).image
     save_png(anna, folder / "anna.png")
     save_png(too, folder / "anna-too.png")
@@ -52,7 +52,7 @@ def states(tab: TabPage, photos: Path) -> Iterator[str]:
 def photo_of_two(tab: TabPage, photos: Path) -> Iterator[str]:
     tab.upload([photos / "party.png"])
     tab.until_text("#celebbasis_portrait_0", "2 faces found")
-    tab.click("#celebbasis_face_0 label:last-of-type")
+    tab.click("#celebbasis_face_0 label:first-of-type")
     tab.until(lambda: tab.value("celebbasis_words_0"), "words about the chosen one's surroundings")
     yield "faces"
 

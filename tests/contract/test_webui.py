@@ -436,16 +436,20 @@ def test_a_long_job_lets_pictures_come_first_where_it_pauses(a1111: A1111Host, s
 
     task = "task(celebbasis-0000000000cd)"
     order: list[str] = []
+    asking = threading.Event()
 
     def generation() -> None:
+        asking.set()
         with call_queue.queue_lock:
             order.append(f"picture, {task in progress.pending_tasks}, {state.job or 'idle'}")
 
     with take_turn(SimpleNamespace(id="0000000000cd")) as turn:
         for batch in range(3):
+            asking.clear()
             waiting = threading.Thread(target=generation)
             waiting.start()
-            time.sleep(0.05)
+            assert asking.wait(timeout=5)
+            time.sleep(0.1)
             order.append(f"batch {batch}")
             turn.let_others()
             waiting.join(timeout=5)
