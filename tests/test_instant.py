@@ -204,7 +204,7 @@ def test_stopped_while_a_lora_is_learned_the_words_are_whole() -> None:
 
 FEW = tuple(f"{first}{last} {last}{first}" for first in "abcde" for last in "vwxyz")
 WISH = GalleryWish(images=2)
-CHECKS = 4
+CHECKS = 8
 
 
 class Crowd(NoisyHost):

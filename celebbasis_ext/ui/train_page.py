@@ -32,8 +32,8 @@ MOST_PHOTOS = 4
 CONSENT = "This is me, or somebody who has agreed to be learned."
 SEVERAL = "Several photos of one person make a better likeness: give them the same name."
 LORA = (
-    "A second file beside the word, for what two words cannot say: closer to the photo, for 60 more steps, a file of "
-    "megabytes instead of kilobytes, and a second thing to write in the prompt. Instant makes none."
+    "A second file for what two words cannot say: closer to the photo, for 60 more steps and some megabytes. Instant "
+    "makes none."
 )
 _BEFORE_SETTINGS = 5
 """Entries of the form: photos, consent, prompt, every, LoRA; then the settings, then the people."""
@@ -138,10 +138,10 @@ class TrainPage:
             "Learn from this checkpoint’s celebrities", visible=False, elem_id="celebbasis_learn", size="sm"
         )
         with gr.Row():
-            self.train = gr.Button("Train", variant="primary", elem_id="celebbasis_train")
-            self.instant = gr.Button("Instant", elem_id="celebbasis_instant")
-            self.stop = gr.Button("Stop", interactive=False, elem_id="celebbasis_stop")
-            self.resume = gr.Button("Resume", interactive=False, elem_id="celebbasis_resume")
+            self.train = gr.Button("Train", variant="primary", elem_id="celebbasis_train", min_width=110)
+            self.instant = gr.Button("Instant", elem_id="celebbasis_instant", min_width=110)
+            self.stop = gr.Button("Stop", interactive=False, elem_id="celebbasis_stop", min_width=90)
+            self.resume = gr.Button("Resume", interactive=False, elem_id="celebbasis_resume", min_width=90)
 
     def _lay_out_results(self) -> None:
         with gr.Column(

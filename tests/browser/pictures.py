@@ -33,7 +33,9 @@ ANNA, BEN, CARLA = strangers(8, 502)[5], strangers(8, 501)[2], strangers(8, 502)
 def draw_photos(folder: Path) -> None:
     anna = draw(ANNA, Look(background="green", shirt="red", glasses=True, expression="smiling"), 384).image
     party = draw_pair((BEN, CARLA), (Look(background="city", shirt="red"), Look(shirt="green")), 384).image
+    too = draw(ANNA, Look(background="city", shirt="white"), 384).image
     save_png(anna, folder / "anna.png")
+    save_png(too, folder / "anna-too.png")
     save_png(party, folder / "party.png")
 
 
@@ -44,6 +46,7 @@ def states(tab: TabPage, photos: Path) -> Iterator[str]:
     yield from training(tab.open(), photos)
     yield from people(tab)
     yield from narrow(tab)
+    yield from instant(tab.open(), photos)
 
 
 def photo_of_two(tab: TabPage, photos: Path) -> Iterator[str]:
@@ -77,6 +80,18 @@ def training(tab: TabPage, photos: Path) -> Iterator[str]:
     yield "narrow-dark"
     tab.size(WIDE)
     tab.theme("light")
+
+
+def instant(tab: TabPage, photos: Path) -> Iterator[str]:
+    tab.give([photos / "anna.png", photos / "anna-too.png"], ["anna-too-cb"])
+    tab.type("celebbasis_name_1", "anna-too-cb")
+    tab.until_text("#celebbasis_hint_1", "Another photo of anna-too-cb")
+    tab.click("#celebbasis_consent input")
+    tab.start("instant")
+    assert tab.until_over() == "done"
+    tab.until_text("#celebbasis_outcome", "expected")
+    tab.until(lambda: tab.shows("#celebbasis_outcome .cb-sheet img"), "the contact sheet")
+    yield "instant"
 
 
 def people(tab: TabPage) -> Iterator[str]:
