@@ -273,7 +273,7 @@ class Lora:
 
 @dataclass(frozen=True)
 class LoraConfig:
-    """How a person's LoRA is learned, after the coefficients. Defaults are what the lab found best.
+    """How a LoRA is learned, after the words. Defaults are the mildest that the lab tried; more fits the photo alone.
 
     Attributes:
         steps: Optimiser steps.
