@@ -35,8 +35,8 @@ WARM_PRESETS: dict[str, TrainConfig] = {
     "Balanced": RECIPES["warm"],
     "Best": dataclasses.replace(RECIPES["warm"], steps=100),
 }
-"""The same from the encoder's answer on. In the miniature, on 12 strangers, likeness is .94 at once, .97 after 25 steps,
-and .98 after 50 as after 100; how soon it stands still on larger checkpoints is not known."""
+"""The same from the encoder's answer on. In the miniature, on 12 strangers, likeness is .94 at once, .97 after 25
+steps, and .98 after 50 as after 100; how soon it stands still on larger checkpoints is not known."""
 
 
 def presets(encoder: bool) -> dict[str, TrainConfig]:
