@@ -125,8 +125,9 @@ class Studio:
 
     def outlook(self) -> Outlook:
         """How long the checkpoint's celebrities take; a run that was stopped knows best."""
-        found = outlook(self.context.open_workshop())
-        stopped = [job.progress.seconds_left for job in self._jobs("encoder") if job.state == "stopped"]
+        found, title = outlook(self.context.open_workshop()), self._celebrities_title()
+        runs = [job for job in self._jobs("encoder") if job.title == title and job.state == "stopped"]
+        stopped = [job.progress.seconds_left for job in runs]
         return dataclasses.replace(found, seconds=stopped[-1], measured=True) if stopped and stopped[-1] else found
 
     def learn_celebrities(self) -> Job:
@@ -138,12 +139,14 @@ class Studio:
         under_way = [job for job in self._jobs("encoder") if not job.over]
         if under_way:
             return under_way[0]
-        title = f"Celebrities of {self.context.open_workshop().host.checkpoint.name}"
 
         def work(report: Report) -> EncoderOutcome:
             return run_encoder(self.context.open_workshop, GalleryWish(), report)
 
-        return self.context.queue.order(title, "encoder", work)
+        return self.context.queue.order(self._celebrities_title(), "encoder", work)
+
+    def _celebrities_title(self) -> str:
+        return f"Celebrities of {self.context.open_workshop().host.checkpoint.name}"
 
     def insert(self, order: Order, pictures: bool = True) -> Job:
         """Puts people, as the encoder understands them, at the end of the line.

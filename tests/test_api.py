@@ -290,7 +290,7 @@ def test_encoders_are_told_of_and_missed(quick: TestClient, client: TestClient) 
 def test_an_encoder_is_ordered_once(busy: TestClient, line: Line) -> None:
     first, second = busy.post("encoder", json={}).json(), busy.post("encoder", json={}).json()
     assert first["kind"] == "encoder" and first["id"] == second["id"] and len(line.queue.jobs()) == 1
-    assert busy.post(f"jobs/{first['id']}/cancel", json={}).json()["state"] == "stopped"
+    assert busy.post(f"jobs/{first['id']}/cancel", json={}).json()["stopping"]
 
 
 def test_health_says_what_is_there(client: TestClient) -> None:

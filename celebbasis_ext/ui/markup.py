@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from celebbasis_ext.training_job import Outcome
     from celebbasis_ext.types import Encoder, Face, Image, Understood
 
+FORETOLD = " What is expected was said before anything was drawn, of plain photos; sketches and hats are harder."
 LARGEST_SIDE = 640
 """Pixels of photos and previews in the page."""
 
@@ -297,7 +298,7 @@ def score_table(rows: Sequence[tuple[str, Scores]], understood: Mapping[str, Und
         f"{row('anybody (“a person”)', anybody, 'cb-quiet')}</tbody></table>"
         '<p class="cb-hint">Likeness is the recogniser’s cosine with the photo'
         f"{'; obedience the share of prompts that were followed' if judged else ''}. A number means little alone: "
-        "compare it with anybody’s.</p>"
+        f"compare it with anybody’s.{FORETOLD if understood else ''}</p>"
     )
 
 
