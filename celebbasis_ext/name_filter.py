@@ -87,7 +87,7 @@ def filter_names(gallery: Gallery) -> FilteredNames:
       known names, and the bound is where the lower becomes as likely.
 
     With hardly any known names these form no cluster: then all that is beyond chance is kept, which may be too much.
-    A name that is no celebrity's is kept too where the checkpoint makes one person of it. That is what a basis needs.
+    A name that is no celebrity's is kept too where the checkpoint makes one person of it: half a known name often is.
     """
     by_name: dict[str, list[Shot]] = {}
     for shot in gallery.shots:
