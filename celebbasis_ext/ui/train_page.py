@@ -273,7 +273,7 @@ class TrainPage:
         """Needs no settings. Where there is no encoder it is said what is to be done, once."""
         try:
             if self.studio.encoder() is None:
-                said = markup.outlook_box(self.studio.outlook())
+                said = markup.outlook_box(self.studio.outlook(), self.studio.context.in_webui)
                 return [said, *self._watch("")[:-1], gr.update(visible=True)]
         except CelebBasisError as error:
             return [markup.error_box(error), *self._watch("")]
