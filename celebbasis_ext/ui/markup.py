@@ -244,7 +244,7 @@ def outlook_box(outlook: Outlook, in_webui: bool) -> str:
 def encoder_panel(outcome: EncoderOutcome) -> str:
     """How sure the encoder is, and some of the celebrities that it learned from."""
     if outcome.encoder is None:
-        said = hint_line("Stopped early. What was drawn is kept; the same button goes on from here.")
+        said = quiet_line("Stopped early. What was drawn is kept; the same button goes on from here.")
     else:
         said = "".join(f"<p>{escape(line)}</p>" for line in encoder_lines(outcome.encoder))
     drawn = outcome.drawn
