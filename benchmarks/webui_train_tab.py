@@ -28,12 +28,11 @@ from PIL import Image as Pillow
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from celebbasis_ext.evaluate.baselines import METHODS, Inserted, budget
+from celebbasis_ext.evaluate.baselines import METHODS, Inserted, Task, budget
 from celebbasis_ext.evaluate.lab import PROMPTS, Lab, Measured, measure
 from celebbasis_ext.evaluate.sheets import SheetRow, contact_sheet
 from celebbasis_ext.files.atomic import replacing
 from celebbasis_ext.hosts.a1111 import A1111Host
-from celebbasis_ext.types import CelebBasis, Subject
 from tests.contract import webui
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -53,31 +52,31 @@ class UntouchedHost(A1111Host):
         yield None
 
 
-def celeb_basis(denoiser: Any, basis: CelebBasis, host: Any, subject: Subject, seed: int) -> Iterator[Inserted]:
+def celeb_basis(task: Task) -> Iterator[Inserted]:
     """The default recipe."""
     started = time.process_time()
-    for person in METHODS["celeb_basis"](denoiser, basis, host, subject, seed):
+    for person in METHODS["celeb_basis"](task):
         yield dataclasses.replace(person, seconds=time.process_time() - started)
 
 
-def train_tab(denoiser: Any, basis: CelebBasis, host: Any, subject: Subject, seed: int) -> Iterator[Inserted]:
+def train_tab(task: Task) -> Iterator[Inserted]:
     """`train_embedding` of the WebUI."""
     import torch
     from modules import sd_hijack, shared
     from modules.textual_inversion import textual_inversion
 
-    name = "train-tab-cb"
+    name, photo = "train-tab-cb", task.subject.photo
     Path(shared.cmd_opts.embeddings_dir).mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(seed)
-    random.seed(seed)
+    torch.manual_seed(task.seed)
+    random.seed(task.seed)
     textual_inversion.create_embedding(name, 2, True, init_text="person")
     sd_hijack.model_hijack.embedding_db.load_textual_inversion_embeddings(force_reload=True)
     textual_inversion.list_textual_inversion_templates()
     shared.opts.data["save_training_settings_to_txt"] = False
     shared.state.begin()
     with tempfile.TemporaryDirectory() as folder:
-        Pillow.fromarray(subject.photo).save(Path(folder) / "portrait.png")
-        started, (height, width) = time.process_time(), subject.photo.shape[:2]
+        Pillow.fromarray(photo).save(Path(folder) / "portrait.png")
+        started, (height, width) = time.process_time(), photo.shape[:2]
         embedding, file = textual_inversion.train_embedding(
             "task(train)", name, LEARNING_RATE, 1, 1, folder, folder, width, height, False, budget(), "disabled", "0.1",
             False, 0, "once", False, 0, 0, TEMPLATE, False, False, "", "", 20, "Euler a", 7, -1, width, height,

@@ -92,12 +92,11 @@ def learn_encoder(
     scores = _held_out(pairs)
     best = max(scores, key=lambda model: scores[model])
     weight, bias, network = _parts(_fitted(best, pairs), pairs)
-    centre, whitening = _whitening(pairs.identities)
     spread = _spread(best, pairs)
     found = {"model": str(best), "explained on held-out names": f"{scores[best]:.3f}", "pairs": str(len(pairs.names))}
-    unchecked = np.full(3, np.nan, np.float32)
+    unchecked = np.full(2, np.nan, np.float32)
     return Encoder(
-        weight, bias, network, basis.radius, centre, whitening, spread, _decoder(pairs), unchecked,
+        weight, bias, network, basis.radius, spread, _decoder(pairs), unchecked,
         float("nan"), basis.fingerprint, checkpoint.key, faces, {**(facts or {}), **found},
     )  # fmt: skip
 
@@ -156,15 +155,6 @@ def _parts(model: Ridge | MLPRegressor, pairs: Pairs) -> tuple[Floats, Floats, t
     return _f32(model.coef_.T), _f32(model.intercept_), ()
 
 
-def _whitening(identities: Floats) -> tuple[Floats, Floats]:
-    """Mean [I], and [I, I] such that ((x - mean) @ whitening) ** 2 has the mean 1; shrunk as Ledoit and Wolf do."""
-    from sklearn.covariance import LedoitWolf
-
-    fitted = LedoitWolf().fit(identities)
-    values, vectors = np.linalg.eigh(fitted.covariance_)
-    return _f32(fitted.location_), _f32(vectors / np.sqrt(values * len(values)))
-
-
 def _decoder(pairs: Pairs) -> Floats:
     """[T * K + 1, I] the way back: what identity vector names of these coefficients have."""
     from sklearn.linear_model import Ridge
@@ -181,8 +171,8 @@ def understand(encoder: Encoder, identity: Floats) -> Understood:
         identity: [I].
     """
     coefficients = answers(encoder, identity[None])
-    signs = signs_of_likeness(encoder, identity[None], coefficients)[0]
-    expected = float(encoder.sureness[0] + encoder.sureness[1:] @ signs)
+    offset, slope = encoder.sureness
+    expected = float(offset + slope * agreement(encoder, identity[None], coefficients)[0])
     return Understood(coefficients[0], expected, encoder.doubt)
 
 
@@ -203,32 +193,27 @@ def raw_answers(encoder: Encoder, identities: Floats) -> Floats:
     return _f32(linear + hidden if encoder.network else linear)
 
 
-def signs_of_likeness(encoder: Encoder, identities: Floats, coefficients: Floats) -> npt.NDArray[np.float64]:
-    """[n, I] and [n, T, K] -> [n, 2] what foretells likeness before anything is drawn.
+def agreement(encoder: Encoder, identities: Floats, coefficients: Floats) -> Floats:
+    """[n, I] and [n, T, K] -> [n] what foretells likeness before anything is drawn.
 
-    The first is agreement: the cosine of the face and the face that people of these coefficients have. The second is
-    familiarity: minus the logarithm of how far the face lies from those that were learned from, in their own spread.
+    The cosine of the face and the face that people of these coefficients have: what the checkpoint cannot draw, or the
+    encoder did not understand, is missing there.
     """
     back = coefficients.reshape(len(coefficients), -1) @ encoder.decoder[:-1] + encoder.decoder[-1]
-    agreement = (identities * back).sum(axis=-1) / np.linalg.norm(back, axis=-1)
-    far = np.square((identities - encoder.centre) @ encoder.whitening).sum(axis=-1)
-    return np.stack([agreement, -np.log(far)], axis=-1).astype(np.float64)
+    return _f32((identities * back).sum(axis=-1) / np.linalg.norm(back, axis=-1))
 
 
-def with_sureness(encoder: Encoder, signs: Floats, likeness: Floats) -> Encoder:
+def with_sureness(encoder: Encoder, foretold: Floats, likeness: Floats) -> Encoder:
     """Calibrated with people who were drawn: what was foretold against what the recogniser said.
 
     Args:
         encoder: Whose answers were drawn.
-        signs: [n, 2] from `signs_of_likeness`.
+        foretold: [n] from `agreement`.
         likeness: [n] mean cosine between pictures and photo.
     """
-    from sklearn.linear_model import LinearRegression
-
-    fitted = LinearRegression().fit(signs, likeness)
-    doubt = float(np.std(likeness - fitted.predict(signs), ddof=3))
-    sureness = _f32(np.array([fitted.intercept_, *fitted.coef_]))
-    return dataclasses.replace(encoder, sureness=sureness, doubt=doubt)
+    slope, offset = np.polyfit(foretold.astype(np.float64), likeness.astype(np.float64), 1)
+    doubt = float(np.std(likeness - (offset + slope * foretold), ddof=2))
+    return dataclasses.replace(encoder, sureness=_f32([offset, slope]), doubt=doubt)
 
 
 def check_encoder(encoder: Encoder, basis: CelebBasis, checkpoint: Checkpoint, faces: str) -> None:

@@ -18,10 +18,10 @@ import numpy as np
 
 from celebbasis_ext.basis import word_vectors
 from celebbasis_ext.encoder import (
+    agreement,
     answers,
     learn_encoder,
     pairs_of,
-    signs_of_likeness,
     understand,
     with_sureness,
 )
@@ -111,25 +111,25 @@ def teach_encoder(
     facts = {"gallery": gallery.fingerprint, "checkpoint": workshop.host.checkpoint.name}
     pairs = pairs_of(gallery, basis)
     encoder = learn_encoder(pairs, basis, workshop.host.checkpoint, workshop.faces.name, facts)
-    foretold: list[tuple[Floats, float]] = []
+    seen: list[tuple[float, float]] = []
     started = time.perf_counter()
     for seed in range(checked):
         if seed and rest:
             workshop = same_checkpoint(workshop.host.checkpoint, rest())
         if stop():
             break
-        seen = _looked_at(workshop, basis, encoder, seed)
-        foretold += [seen] if seen else []
+        somebody = _looked_at(workshop, basis, encoder, seed)
+        seen += [somebody] if somebody else []
         left = (time.perf_counter() - started) / (seed + 1) * (checked - seed - 1)
         yield Checked(seed + 1, checked, left)
-    if len(foretold) >= checked // 2 > 3:
-        signs, likeness = (np.stack(column) for column in zip(*foretold, strict=True))
-        encoder = with_sureness(encoder, signs, likeness)
+    if len(seen) >= checked // 2 > 3:
+        foretold, likeness = np.array(seen, np.float32).T
+        encoder = with_sureness(encoder, foretold, likeness)
     save_encoder(encoder, path or encoder_path(workshop))
     yield encoder
 
 
-def _looked_at(workshop: Workshop, basis: CelebBasis, encoder: Encoder, seed: int) -> tuple[Floats, float] | None:
+def _looked_at(workshop: Workshop, basis: CelebBasis, encoder: Encoder, seed: int) -> tuple[float, float] | None:
     """Somebody made up: a portrait, what it foretells, and how like it the pictures are; None without a face."""
     rng = np.random.default_rng(seed)
     columns = rng.integers(len(basis.names), size=basis.shape[0])
@@ -138,11 +138,11 @@ def _looked_at(workshop: Workshop, basis: CelebBasis, encoder: Encoder, seed: in
     if not portrait:
         return None
     coefficients = answers(encoder, portrait[0][None])
-    signs = signs_of_likeness(encoder, portrait[0][None], coefficients)[0]
+    foretold = float(agreement(encoder, portrait[0][None], coefficients)[0])
     pictures = _drawn(workshop, basis, coefficients[0], PROMPTS[:1] * PICTURES, seed + 1)
     if not pictures:
         return None
-    return np.asarray(signs, np.float32), float(np.mean([identity @ portrait[0] for identity in pictures]))
+    return foretold, float(np.mean([identity @ portrait[0] for identity in pictures]))
 
 
 def _drawn(workshop: Workshop, basis: CelebBasis, person: Floats, prompts: Sequence[str], seed: int) -> list[Floats]:

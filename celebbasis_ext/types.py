@@ -273,7 +273,7 @@ class Lora:
 
 @dataclass(frozen=True)
 class LoraConfig:
-    """How a person's LoRA is learned, after the coefficients. Defaults are what the lab found best.
+    """How a LoRA is learned, after the words. Defaults are the mildest that the lab tried; more fits the photo alone.
 
     Attributes:
         steps: Optimiser steps.
@@ -452,11 +452,9 @@ class Encoder:
         bias: [T * K].
         network: Weight and bias of each layer of a small network, whose answer is added; empty where ridge is better.
         radius: [T] of the celebrities' sphere.
-        centre: [I] mean identity vector of the faces that were learned from.
-        whitening: [I, I] brings their differences from it to unit variance.
         spread: [T * K, T * K] a root of the covariance of its errors on held-out names: where it may be wrong.
         decoder: [T * K + 1, I] the identity vector to be expected of coefficients; the last row is its bias.
-        sureness: [3] expected likeness = sureness @ (1, agreement, familiarity).
+        sureness: [2] expected likeness = sureness @ (1, agreement).
         doubt: Standard deviation of the likeness that was measured, about the one expected.
         basis: Fingerprint of the celeb basis.
         checkpoint: Whose pictures were learned from: its sha256, or its name where that is unknown.
@@ -468,8 +466,6 @@ class Encoder:
     bias: Floats
     network: tuple[tuple[Floats, Floats], ...]
     radius: Floats
-    centre: Floats
-    whitening: Floats
     spread: Floats
     decoder: Floats
     sureness: Floats

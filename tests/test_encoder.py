@@ -18,11 +18,11 @@ from celebbasis_ext.coefficients import AnchoredCoefficients, new_coefficients
 from celebbasis_ext.dataset import encode_views, pick_views
 from celebbasis_ext.encoder import (
     Pairs,
+    agreement,
     answers,
     check_encoder,
     learn_encoder,
     pairs_of,
-    signs_of_likeness,
     understand,
     with_sureness,
 )
@@ -145,14 +145,24 @@ def test_an_encoder_serves_no_other_checkpoint_basis_or_face_models(known: Celeb
 
 
 def test_sureness_is_calibrated(known: CelebBasis, encoder: Encoder) -> None:
-    """Where likeness follows the signs, what is expected is what is measured, and doubt is the noise."""
+    """Where likeness follows the agreement, what is expected is what is measured, and doubt is the noise."""
     pairs, rng = world(known), np.random.default_rng(1)
-    signs = signs_of_likeness(encoder, pairs.identities, answers(encoder, pairs.identities))
-    likeness = 0.1 + 0.5 * signs[:, 0] + 0.02 * signs[:, 1] + 0.03 * rng.standard_normal(len(signs))
-    sure = with_sureness(encoder, signs.astype(np.float32), likeness.astype(np.float32))
-    assert sure.doubt == pytest.approx(0.03, rel=0.2)
-    assert understand(sure, pairs.identities[0]).expected_likeness == pytest.approx(likeness[0], abs=0.15)
+    foretold = agreement(encoder, pairs.identities, answers(encoder, pairs.identities))
+    likeness = 0.1 + 0.5 * foretold + 0.03 * rng.standard_normal(len(foretold))
+    sure = with_sureness(encoder, foretold, likeness.astype(np.float32))
+    assert sure.doubt == pytest.approx(0.03, rel=0.1)
+    assert understand(sure, pairs.identities[0]).expected_likeness == pytest.approx(0.1 + 0.5 * foretold[0], abs=0.01)
     assert np.isnan(understand(encoder, pairs.identities[0]).expected_likeness)
+
+
+def test_agreement_falls_with_what_was_never_seen(known: CelebBasis, encoder: Encoder) -> None:
+    """Faces of the made-up world agree with what comes back of their coefficients; noise does not."""
+    faces, rng = world(known).identities[:50], np.random.default_rng(2)
+    strange = rng.standard_normal(faces.shape).astype(np.float32)
+    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (faces, strange)]
+    own, other = (agreement(encoder, x, answers(encoder, x)).mean() for x in unit)
+    assert own > 0.9
+    assert other < own - 0.1
 
 
 def test_several_photos_are_weighed_by_quality_in_any_order() -> None:

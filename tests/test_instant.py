@@ -46,7 +46,7 @@ def encoder_for(workshop: Workshop) -> Encoder:
 
 
 def checked(encoder: Encoder) -> Encoder:
-    return dataclasses.replace(encoder, sureness=np.array([0.55, 0, 0], np.float32), doubt=0.07)
+    return dataclasses.replace(encoder, sureness=np.array([0.55, 0], np.float32), doubt=0.07)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from celebbasis_ext.errors import WrongEncoder
 from celebbasis_ext.files.atomic import write_whole
 from celebbasis_ext.types import Encoder, Floats
 
-_ARRAYS = ("weight", "bias", "radius", "centre", "whitening", "spread", "decoder", "sureness")
+_ARRAYS = ("weight", "bias", "radius", "spread", "decoder", "sureness")
 _OURS = "celebbasis."
 
 
@@ -66,14 +66,13 @@ def _check_shapes(encoder: Encoder) -> None:
     """Raises ValueError where the arrays do not belong together or are not numbers."""
     length, width = encoder.weight.shape
     expected = {
-        "bias": (width,), "centre": (length,), "whitening": (length, length), "spread": (width, width),
-        "decoder": (width + 1, length), "sureness": (3,),
+        "bias": (width,), "spread": (width, width), "decoder": (width + 1, length), "sureness": (2,),
     }  # fmt: skip
     for name, shape in expected.items():
         if getattr(encoder, name).shape != shape:
             raise ValueError(f"{name} has the shape {getattr(encoder, name).shape}, expected {shape}")
     layers = [array for layer in encoder.network for array in layer]
-    for array in (encoder.weight, encoder.bias, encoder.decoder, encoder.whitening, *layers):
+    for array in (encoder.weight, encoder.bias, encoder.decoder, encoder.spread, *layers):
         if not np.isfinite(array).all():
             raise ValueError("it holds numbers that are not finite")
 

@@ -25,7 +25,7 @@ from tests.browser.page import TabPage, open_browser
 from tests.browser.server import ROOT, serving
 
 IMAGES = ROOT / "docs" / "images"
-STEPS = 60
+STEPS = 40
 WIDE, NARROW = 1280, 390
 ANNA, BEN, CARLA = strangers(8, 502)[5], strangers(8, 501)[2], strangers(8, 502)[4]
 
