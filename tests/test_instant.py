@@ -303,14 +303,15 @@ def test_the_outlook_is_assumed_until_it_was_measured(crowd: Workshop) -> None:
     whole = outlook(crowd)
     assert (whole.names, whole.pictures, whole.measured) == (25, 25 * 4 + 240, False)
     assert whole.seconds == pytest.approx(340 * 10 * 0.1 * (64 / 512) ** 2)
-    assert "many times that without one" in markup.outlook_box(whole)
+    assert "many times that without one" in markup.outlook_box(whole, True)
     studio, turn = studio_of(crowd), Polite(stop_after=3)
     studio = Studio(dataclasses.replace(studio.context, queue=JobQueue(lambda job: nullcontext(turn))))
     first = studio.learn_celebrities()
     assert over(studio, first).state == "stopped"
     measured = studio.outlook()
     assert measured.measured and measured.seconds == studio.context.queue[first.id].progress.seconds_left
-    assert "without one" not in markup.outlook_box(measured)
+    assert "meanwhile" in markup.outlook_box(whole, True) and "meanwhile" not in markup.outlook_box(whole, False)
+    assert "without one" not in markup.outlook_box(measured, False)
 
 
 def test_only_one_of_them_stands_in_the_line(crowd: Workshop) -> None:

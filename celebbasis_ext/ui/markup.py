@@ -226,20 +226,25 @@ def _expected_line(name: str, person: Understood) -> str:
     return hint_line(f"{name}: expected likeness {expected_likeness(person)}", good=True)
 
 
-def outlook_box(outlook: Outlook) -> str:
-    """Why nobody can be inserted yet, and what is to be done for it, once."""
+def outlook_box(outlook: Outlook, in_webui: bool) -> str:
+    """Why nobody can be inserted yet, and what is to be done for it, once.
+
+    Args:
+        outlook: What that takes.
+        in_webui: Whether pictures that somebody wants meanwhile come first.
+    """
     assumed = "" if outlook.measured else " on a graphics card, and many times that without one"
     return note_box(
         f"This checkpoint has to be looked at once before Instant can work: it draws its {outlook.names:,} "
         f"celebrities, {outlook.pictures:,} pictures, in about {duration(outlook.seconds)}{assumed}. "
-        "You may go on drawing meanwhile, and stop it: it goes on later where it ended."
+        f"{'You may go on drawing meanwhile. ' if in_webui else ''}Stopped, it goes on later where it ended."
     )
 
 
 def encoder_panel(outcome: EncoderOutcome) -> str:
     """How sure the encoder is, and some of the celebrities that it learned from."""
     if outcome.encoder is None:
-        said = hint_line("Stopped early. What was drawn is kept; the same button goes on from here.")
+        said = quiet_line("Stopped early. What was drawn is kept; the same button goes on from here.")
     else:
         said = "".join(f"<p>{escape(line)}</p>" for line in encoder_lines(outcome.encoder))
     drawn = outcome.drawn

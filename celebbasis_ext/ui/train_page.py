@@ -138,10 +138,10 @@ class TrainPage:
             "Learn from this checkpoint’s celebrities", visible=False, elem_id="celebbasis_learn", size="sm"
         )
         with gr.Row():
-            self.train = gr.Button("Train", variant="primary", elem_id="celebbasis_train", min_width=110)
-            self.instant = gr.Button("Instant", elem_id="celebbasis_instant", min_width=110)
-            self.stop = gr.Button("Stop", interactive=False, elem_id="celebbasis_stop", min_width=90)
-            self.resume = gr.Button("Resume", interactive=False, elem_id="celebbasis_resume", min_width=90)
+            self.train = gr.Button("Train", variant="primary", elem_id="celebbasis_train", min_width=130, scale=2)
+            self.instant = gr.Button("Instant", elem_id="celebbasis_instant", min_width=90, scale=1)
+            self.stop = gr.Button("Stop", interactive=False, elem_id="celebbasis_stop", min_width=90, scale=1)
+            self.resume = gr.Button("Resume", interactive=False, elem_id="celebbasis_resume", min_width=90, scale=1)
 
     def _lay_out_results(self) -> None:
         with gr.Column(
@@ -273,7 +273,7 @@ class TrainPage:
         """Needs no settings. Where there is no encoder it is said what is to be done, once."""
         try:
             if self.studio.encoder() is None:
-                said = markup.outlook_box(self.studio.outlook())
+                said = markup.outlook_box(self.studio.outlook(), self.studio.context.in_webui)
                 return [said, *self._watch("")[:-1], gr.update(visible=True)]
         except CelebBasisError as error:
             return [markup.error_box(error), *self._watch("")]
