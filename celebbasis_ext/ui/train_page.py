@@ -32,8 +32,8 @@ MOST_PHOTOS = 4
 CONSENT = "This is me, or somebody who has agreed to be learned."
 SEVERAL = "Several photos of one person make a better likeness: give them the same name."
 LORA = (
-    "A second file for what two words cannot say: closer to the photo, for 60 more steps and some megabytes. Instant "
-    "makes none."
+    f"A second file on top of the word, learned in {LoraConfig().steps} more steps; where it was measured, it added "
+    "little. Instant makes none."
 )
 _BEFORE_SETTINGS = 5
 """Entries of the form: photos, consent, prompt, every, LoRA; then the settings, then the people."""
