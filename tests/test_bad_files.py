@@ -246,7 +246,7 @@ def test_a_kill_at_any_moment_of_saving_leaves_whole_files(tmp_path: Path) -> No
             vectors = load_embedding(tmp_path / f"anna-cb{suffix}").vectors["clip_l"]
             assert any(np.array_equal(vectors, whole) for whole in PERSON.values())
         killed_while_writing += len(list(tmp_path.glob("*.unfinished")))
-        assert {p.suffix for p in tmp_path.iterdir()} <= {".safetensors", ".pt", ".png", ".unfinished"}
+        assert {p.suffix for p in tmp_path.iterdir()} <= {".safetensors", ".pt", ".png", ".txt", ".unfinished"}
         for left in tmp_path.glob("*.unfinished"):
             os.utime(left, (0, 0))  # an hour later
         save_embedding(Embedding("anna-cb", {"clip_l": PERSON[0]}), tmp_path, overwrite=True)

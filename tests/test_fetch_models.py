@@ -68,4 +68,4 @@ def test_the_button_says_how_much_and_goes_when_the_models_are_here(studio: Stud
     answer = page._fetch()
     assert answer[0] == "" and "Face models" in answer[2]
     studio.context.queue.wait(studio.context.queue.jobs()[-1].id, PATIENCE)
-    assert page._watch("")[-1]["visible"] is False
+    assert page._watch("")[-2]["visible"] is False

@@ -296,8 +296,8 @@ def encoded(workshop: Workshop) -> Workshop:
     rows = basis.coefficients.reshape(len(basis.names), -1)
     width, none = len(prepare(workshop, order(overwrite=True))[0].identity), np.zeros(0, np.float32)
     encoder = Encoder(
-        np.outer(np.ones(width), rows[0]).astype(np.float32), rows[1], (), basis.radius, none, none, none, none, none,
-        0.0, basis.fingerprint, workshop.host.checkpoint.key, workshop.faces.name,
+        np.outer(np.ones(width), rows[0]).astype(np.float32), rows[1], (), basis.radius, none, none, none, 0.0,
+        basis.fingerprint, workshop.host.checkpoint.key, workshop.faces.name,
     )  # fmt: skip
     return dataclasses.replace(workshop, encoder=encoder)
 
