@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from celebbasis_ext.errors import TooFewNames, WrongEncoder
+from celebbasis_ext.name_filter import POOR
 from celebbasis_ext.types import CelebBasis, Checkpoint, Encoder, Floats, Gallery, Understood
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
 """Of ridge regression, to choose from."""
 HIDDEN = 256
 """Units of the small network."""
-POOR = 0.5
-"""Quality below which a picture teaches nothing."""
 HELD_OUT = 0.2
 """Share of the names by which penalties and models are chosen."""
 FOLDS = 5

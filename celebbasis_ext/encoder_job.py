@@ -26,13 +26,13 @@ from celebbasis_ext.encoder import (
     with_sureness,
 )
 from celebbasis_ext.errors import WrongEncoder
-from celebbasis_ext.faces.base import aligned, largest
+from celebbasis_ext.faces.base import identities_in
 from celebbasis_ext.files.encoder import load_encoder, save_encoder
 from celebbasis_ext.files.folders import cache_dir
-from celebbasis_ext.gallery import PROMPTS, same_checkpoint
+from celebbasis_ext.gallery import PROMPTS, STEPS, same_checkpoint
 from celebbasis_ext.jobs import Order, Workshop, basis_of, encoder_of, prepare
 from celebbasis_ext.person import save_person
-from celebbasis_ext.types import CelebBasis, Embedding, Encoder, Floats, Gallery, Image, Saved, Subject, Understood
+from celebbasis_ext.types import CelebBasis, Embedding, Encoder, Floats, Gallery, Saved, Subject, Understood
 
 SHIPPED = Path(__file__).parent / "data" / "encoders"
 CHECKED = 60
@@ -149,11 +149,8 @@ def _drawn(workshop: Workshop, basis: CelebBasis, person: Floats, prompts: Seque
     """Identity vectors of the faces in pictures of a person [T, K]."""
     embedding = Embedding(_NOBODY, word_vectors(basis, person))
     seeds = [seed * 1000 + i for i in range(len(prompts))]
-    pictures: list[Image] = workshop.host.generate(
-        [prompt.format(_NOBODY) for prompt in prompts], seeds, [embedding], steps=10
-    )
-    found = [(picture, workshop.faces.detect(picture)) for picture in pictures]
-    return [aligned(workshop.faces, picture, largest(faces)).identity for picture, faces in found if faces]
+    asked = [prompt.format(_NOBODY) for prompt in prompts]
+    return identities_in(workshop.faces, workshop.host.generate(asked, seeds, [embedding], STEPS))
 
 
 def insert_people(workshop: Workshop, order: Order) -> tuple[Saved, tuple[Subject, ...], tuple[Understood, ...]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from celebbasis_ext.evaluate.lab import LEAKS, SAMPLER_STEPS, TRIGGER, Lab, drawing_with, mean_and_error
-from celebbasis_ext.evaluate.score import identities_in
+from celebbasis_ext.faces.base import identities_in
 from celebbasis_ext.prompts import scene_prompt
 from celebbasis_ext.types import Embedding, Floats, Image
 

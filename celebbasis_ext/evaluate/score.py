@@ -6,15 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from celebbasis_ext.faces.align import align
-from celebbasis_ext.faces.base import FaceBackend, largest
+from celebbasis_ext.faces.base import FaceBackend, identities_in
 from celebbasis_ext.types import Floats, Image, Scores
-
-
-def identities_in(backend: FaceBackend, images: Sequence[Image]) -> list[Floats]:
-    """The identity vector of the largest face of every picture that shows one."""
-    found = [(image, backend.detect(image)) for image in images]
-    return [backend.identify(align(image, largest(faces).landmarks)) for image, faces in found if faces]
 
 
 def score_pictures(

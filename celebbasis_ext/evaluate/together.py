@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from celebbasis_ext.errors import NoFaceFound
-from celebbasis_ext.evaluate.score import identities_in
-from celebbasis_ext.faces.base import FaceBackend, aligned, largest_first
+from celebbasis_ext.faces.base import FaceBackend, aligned, identities_in, largest_first
 from celebbasis_ext.types import Embedding, Floats, Image
 
 if TYPE_CHECKING:

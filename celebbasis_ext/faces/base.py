@@ -169,6 +169,12 @@ def aligned(backend: FaceBackend, image: Image, face: Face) -> AlignedFace:
     return AlignedFace(crop, backend.identify(crop), face)
 
 
+def identities_in(backend: FaceBackend, images: Sequence[Image]) -> list[Floats]:
+    """The identity vector of the largest face of every picture that shows one."""
+    found = [(image, backend.detect(image)) for image in images]
+    return [aligned(backend, image, largest(faces)).identity for image, faces in found if faces]
+
+
 def unit(vector: npt.ArrayLike, recogniser: str) -> Floats:
     """Scale a recogniser's answer to length 1.
 
