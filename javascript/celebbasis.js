@@ -10,6 +10,7 @@
     onJob(training) {
       const container = gradioApp().querySelector("#celebbasis_progress");
       if (!container || training.state !== "running" || training.job === shown) return;
+      if (!("show_progressbar" in opts)) return;  // the WebUI's options come late, and without them the bar is hidden
       shown = training.job;
       requestProgress(`task(celebbasis-${training.job})`, container, null, () => {});
     },

@@ -2,8 +2,9 @@
   // The tab's behaviour: keeps watching a running job, copies words, takes pasted photos, presses cards.
   // Runs once for a page, in the WebUI and in the standalone page; whatever is not there is left alone.
   if (window.celebbasis) return;
-  const WATCH_EVERY = 700, IDLE_EVERY = 10000, CHECK_EVERY = 300, ANSWER_WITHIN = 8000;
+  const WATCH_EVERY = 700, IDLE_EVERY = 10000, CHECK_EVERY = 300, ANSWER_WITHIN = 8000, UPLOAD_WITHIN = 60000;
   const root = () => document.querySelector("#celebbasis_tab");
+  const photoField = () => document.querySelector("#celebbasis_photos");
   const press = (id) => { const b = document.querySelector(`#${id}`); (b && b.querySelector("button") || b)?.click(); return !!b; };
 
   const setText = (id, text) => {
@@ -23,11 +24,30 @@
     fresh.forEach((mark) => marks.add(mark));
   };
 
+  // Gradio 3 forgets photos if any answer overtakes their upload. The page keeps quiet meanwhile, and hands over again
+  // what somebody else's answer has overtaken: the field then waits for an upload that has ended.
+  let upload = null;
+  const uploading = () => upload && !upload.ended && Date.now() - upload.begun < UPLOAD_WITHIN;
+  const onUpload = (event) => {
+    const files = [...((event.dataTransfer ?? event.target).files ?? [])];
+    if (files.length && photoField()?.contains(event.target)) upload = { files, begun: Date.now(), ended: 0 };
+  };
+  const seeUploads = (entries) => {
+    const sent = entries.getEntries().some((entry) => new URL(entry.name).pathname.endsWith("/upload"));
+    if (sent && upload) upload.ended = Date.now();
+  };
+  const rescueUpload = () => {
+    if (!upload?.ended || Date.now() - upload.ended < WATCH_EVERY) return;
+    const { files } = upload;
+    upload = null;
+    if (photoField()?.querySelector(".generating")) handOver(files);
+  };
+
   // The job lives on the server; the page asks how it stands, from its first moment on; seldom while there is none.
   let asked = 0, last = 0, seen = "";
   const watch = () => {
     const job = document.querySelector("#celebbasis_progress .cb-job");
-    if (!job || document.hidden) return;
+    if (!job || document.hidden || uploading()) return;
     if (job.dataset.at && job.dataset.at !== seen) { seen = job.dataset.at; asked = 0; }
     const waiting = asked && Date.now() - asked < ANSWER_WITHIN;
     const idle = job.dataset.active !== "true" && Date.now() - last < IDLE_EVERY;
@@ -40,7 +60,7 @@
   // field the server is asked again, because some gradio drops what is typed while it waits for an answer.
   let checked = 0, asking = "";
   const checkNames = () => {
-    if (document.hidden) return;
+    if (document.hidden || uploading()) return;
     const fields = [...document.querySelectorAll("[id^=celebbasis_name_] textarea, [id^=celebbasis_name_] input")];
     const old = fields.filter((field) => {
       const row = field.closest("[id^=celebbasis_name_]").id.split("_").pop();
@@ -76,16 +96,21 @@
 
   // A pasted photo goes where a dropped one would go.
   const onPaste = (event) => {
-    const photos = document.querySelector("#celebbasis_photos");
     const files = [...(event.clipboardData?.files ?? [])].filter((file) => file.type.startsWith("image/"));
-    if (!photos || !photos.offsetParent || !files.length) return;
+    if (!photoField()?.offsetParent || !files.length) return;
     event.preventDefault(); event.stopPropagation();
-    photos.querySelector("button[aria-label='Clear']")?.click();  // an old gradio takes no more files than it shows
-    setTimeout(() => handOver(photos, files), 200);
+    handOver(files);
   };
 
-  const handOver = (photos, files) => {
-    const input = photos.querySelector("input[type=file]");
+  // An old gradio takes no more files than it shows, and answers when they are gone: before that nothing may be sent.
+  const handOver = (files) => {
+    const clear = photoField().querySelector("button[aria-label='Clear']");
+    clear?.click();
+    setTimeout(() => choose(files), clear ? 1000 : 0);
+  };
+
+  const choose = (files) => {
+    const input = photoField()?.querySelector("input[type=file]");
     if (!input) return;
     const carrier = new DataTransfer();
     files.forEach((file) => carrier.items.add(file));
@@ -107,6 +132,9 @@
   window.celebbasis = { setText, press, send: sendToGenerate, ...(window.celebbasisInWebUI ?? {}) };
   document.addEventListener("click", onClick);
   window.addEventListener("paste", onPaste, true);
+  ["change", "drop"].forEach((kind) => document.addEventListener(kind, onUpload, true));
+  new PerformanceObserver(seeUploads).observe({ type: "resource" });
+  setInterval(rescueUpload, WATCH_EVERY);
   setInterval(watch, WATCH_EVERY);
   setInterval(watchPeople, WATCH_EVERY);
   setInterval(checkNames, CHECK_EVERY);

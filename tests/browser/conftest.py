@@ -91,11 +91,14 @@ def tab(browser: Any, server: str) -> Iterator[TabPage]:
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """anna.png, ben.png: one face each. pair.png: two people. empty.png: nobody. broken.png: no picture at all."""
+    """anna.png, ben.png, large.png: one face each. pair.png: two people. empty.png: nobody. broken.png: no picture at all."""
     folder = tmp_path_factory.mktemp("photos")
     anna, ben = strangers(2, 5)
     save_png(draw(anna, Look(background="red", shirt="green"), 192).image, folder / "anna.png")
     save_png(draw(ben, Look(background="beach", glasses=True), 192).image, folder / "ben.png")
+    large = draw(anna, Look(background="red"), 384).image
+    grain = np.random.default_rng(0).integers(-3, 4, large.shape)  # which no compression makes small
+    save_png(np.clip(large + grain, 0, 255).astype(np.uint8), folder / "large.png")
     pair = [draw(person, Look(background="red"), 192).image for person in (anna, ben)]
     save_png(np.concatenate(pair, axis=1), folder / "pair.png")
     save_png(np.full((128, 128, 3), 200, np.uint8), folder / "empty.png")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-PATIENCE = 240
+PATIENCE = 120
 """Seconds that a page, a browser or a server may take for an answer; a busy machine is slow."""
 TRAINING = 3 * PATIENCE
 """Seconds for a short training with its contact sheet."""
@@ -90,8 +90,13 @@ class TabPage:
             return WebDriverWait(self.browser, seconds, 0.1, passing).until(lambda _: asked())
         except TimeoutException:
             seen = f"training: {self.job()}; message: {self.text('#celebbasis_message')!r}"
-            errors = [entry["message"] for entry in self.browser.get_log("browser") if entry["level"] == "SEVERE"]
+            errors = self.errors()
             raise AssertionError(f"waited {seconds:.0f} s for {what}; {seen}; errors: {errors[-3:]}") from None
+
+    def errors(self) -> list[str]:
+        """What went wrong in the page's scripts since it was asked last; that nobody is reached outside is no error."""
+        entries = self.browser.get_log("browser")
+        return [e["message"] for e in entries if e["level"] == "SEVERE" and "ERR_NAME_NOT_RESOLVED" not in e["message"]]
 
     def shows(self, selector: str) -> bool:
         """Whether an element is there and takes up room."""
@@ -180,6 +185,12 @@ class TabPage:
         self.run("document.activeElement.blur(); scrollTo(0, 0)")
         moving = "return document.getAnimations().filter(a => a.playState === 'running').length"
         self.until(lambda: self.run(moving) == 0, "the end of all movement")
+
+    def uplink(self, bytes_per_second: int) -> None:
+        """How fast the browser may send; -1 for as fast as it can."""
+        self.browser.execute_cdp_cmd("Network.enable", {})
+        limits = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes_per_second}
+        self.browser.execute_cdp_cmd("Network.emulateNetworkConditions", limits)
 
     def upload(self, paths: Sequence[Path]) -> None:
         """Into the empty field of a new page."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from pathlib import Path
 
 from tests.browser.page import TabPage
@@ -37,6 +38,17 @@ def test_a_pasted_photo_is_taken(tab: TabPage, photos: Path) -> None:
         content,
     )
     assert tab.name_of() == "pasted-cb"
+
+
+def test_a_slow_upload_survives_answers_that_overtake_it(tab: TabPage, photos: Path) -> None:
+    tab.uplink(30_000)
+    try:
+        tab.upload([photos / "large.png"])
+        time.sleep(1)  # the upload takes some seconds, and anything else on the page may be answered meanwhile
+        tab.run("window.celebbasis.press('celebbasis_watch')")
+        assert tab.name_of() == "large-cb"
+    finally:
+        tab.uplink(-1)
 
 
 def test_several_faces_are_numbered_and_one_has_to_be_chosen(tab: TabPage, photos: Path, name: str) -> None:
