@@ -91,10 +91,11 @@ def tab(browser: Any, server: str) -> Iterator[TabPage]:
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """anna.png, ben.png, large.png: one face each. pair.png: two people. empty.png: nobody. broken.png: no picture at all."""
+    """One face: anna.png, too.png (Anna again), ben.png, large.png. Two: pair.png. None: empty.png, broken.png."""
     folder = tmp_path_factory.mktemp("photos")
     anna, ben = strangers(2, 5)
     save_png(draw(anna, Look(background="red", shirt="green"), 192).image, folder / "anna.png")
+    save_png(draw(anna, Look(background="city", shirt="white"), 192).image, folder / "too.png")
     save_png(draw(ben, Look(background="beach", glasses=True), 192).image, folder / "ben.png")
     large = draw(anna, Look(background="red"), 384).image
     grain = np.random.default_rng(0).integers(-3, 4, large.shape)  # which no compression makes small

@@ -257,6 +257,26 @@ class TabPage:
         now = self.job().get("job")
         return now if now != before else None
 
+    def send_to_a_prompt(self, name: str) -> None:
+        """From a finished training to where pictures are ordered; a new person's word stands in the prompt there."""
+        self.click(f"#celebbasis_outcome [data-cb-send='{name}']")
+        prompt = "txt2img_prompt" if self.in_webui else "celebbasis_generate_prompt"
+        self.until(lambda: self.shows(f"#{prompt}") and name in self.value(prompt), "the word in a prompt")
+
+    def drawn(self) -> int:
+        """Orders pictures where `send_to_a_prompt` led to; returns how many came."""
+        gallery = "#txt2img_gallery" if self.in_webui else "#celebbasis_pictures"
+        if self.in_webui:
+            for size in ("width", "height"):
+                self.type(f"txt2img_{size}", "96")
+        self.click("#txt2img_generate" if self.in_webui else "#celebbasis_generate")
+        self.until(lambda: self.count(f"{gallery} img"), "pictures")
+        return self.count(f"{gallery} img")
+
+    def has_card(self, name: str) -> bool:
+        """Whether the WebUI shows somebody among its textual inversions, which may be a hidden page."""
+        return bool(self.count(f"#txt2img_textual_inversion_cards .card[data-name='{name}']"))
+
     def job(self) -> dict[str, str]:
         """What the page knows of the training: state, job, active."""
         return dict(self.run("return {...document.querySelector('#celebbasis_progress .cb-job')?.dataset}"))

@@ -104,12 +104,24 @@ def test_from_a_photo_to_a_word_that_draws(tab: TabPage, photos: Path, name: str
 
     tab.click(f"#celebbasis_outcome [data-cb-copy='{name}']")
     tab.until_text("#celebbasis_outcome .cb-word", "Copied")
-    tab.click(f"#celebbasis_outcome [data-cb-send='{name}']")
-    prompt = "txt2img_prompt" if tab.in_webui else "celebbasis_generate_prompt"
-    tab.until(lambda: tab.shows(f"#{prompt}") and name in tab.value(prompt), "the word in a prompt")
-    if not tab.in_webui:
-        tab.click("#celebbasis_generate")
-        tab.until(lambda: tab.count("#celebbasis_pictures img") == 4, "pictures")
+    tab.send_to_a_prompt(name)
+    assert tab.drawn() > 0
+    if tab.in_webui:
+        tab.until(lambda: tab.has_card(name), "the card in the Textual Inversion page")
+
+
+def test_instant_learns_one_person_from_two_photos(tab: TabPage, photos: Path, name: str) -> None:
+    tab.upload([photos / "anna.png", photos / "too.png"])
+    for row in range(2):
+        tab.name_of(row)
+        tab.type(f"celebbasis_name_{row}", name)
+    tab.until_text("#celebbasis_hint_1", f"Another photo of {name}")
+    tab.click("#celebbasis_consent input")
+    tab.start("instant")
+    assert tab.until_over() == "done"
+    tab.until(lambda: tab.text("#celebbasis_outcome .cb-word code") == name, "the trigger word")
+    assert tab.count("#celebbasis_outcome .cb-word code") == 1
+    assert "expected" in tab.text("#celebbasis_outcome")
 
 
 def test_a_training_shows_itself_and_outlives_a_reload(tab: TabPage, photos: Path, name: str) -> None:
