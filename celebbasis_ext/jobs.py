@@ -6,7 +6,6 @@ Every door (command line, tab, API) calls `train_people` and shows its events.
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +34,7 @@ from celebbasis_ext.files.atomic import write_whole
 from celebbasis_ext.files.embedding import load_embedding, save_embedding
 from celebbasis_ext.files.folders import cache_dir
 from celebbasis_ext.files.lora import check_free as check_lora_free
+from celebbasis_ext.files.torch_file import legacy_torch_bytes
 from celebbasis_ext.judge import PromptJudge
 from celebbasis_ext.memory import out_of_memory_explained
 from celebbasis_ext.names import NameReport, select_names
@@ -328,11 +328,7 @@ def _same_run(order: Order, basis: CelebBasis) -> dict[str, str]:
 
 
 def _write_state(path: Path, order: Order, basis: CelebBasis, state: Mapping[str, Any]) -> None:
-    import torch
-
-    buffer = io.BytesIO()
-    torch.save({"run": _same_run(order, basis), "state": dict(state)}, buffer)
-    write_whole(path, buffer.getvalue())
+    write_whole(path, legacy_torch_bytes({"run": _same_run(order, basis), "state": dict(state)}))
 
 
 def _read_state(path: Path, order: Order, basis: CelebBasis) -> dict[str, Any]:

@@ -272,3 +272,16 @@ def test_the_same_seed_gives_the_same_numbers(workshop: Workshop) -> None:
         files.append(load_embedding(saved.paths[0]))
     (one,), (other,) = (own.vectors.values() for own in files)
     assert one.tobytes() == other.tobytes()
+
+
+@pytest.mark.usefixtures("tidy")
+def test_an_interrupted_run_goes_on_where_it_was(workshop: Workshop) -> None:
+    """Also where the host has put its own check before `torch.load`."""
+    config = TrainConfig(steps=4, batch=2, views=2)
+    stops = iter([False, True, True])
+    *_, stopped = train_people(workshop, Order((PORTRAIT,), ("zz-cb",), config), lambda: next(stops))
+    assert isinstance(stopped, Saved) and not stopped.finished
+    *_, resumed = train_people(workshop, Order((PORTRAIT,), ("zz-cb",), config, resume=True, overwrite=True))
+    *_, whole = train_people(workshop, Order((PORTRAIT,), ("zy-cb",), config))
+    assert isinstance(resumed, Saved) and resumed.finished and isinstance(whole, Saved)
+    assert np.allclose(resumed.embeddings[0].vectors["clip_l"], whole.embeddings[0].vectors["clip_l"], atol=1e-6)
