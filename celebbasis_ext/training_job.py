@@ -43,6 +43,8 @@ ANYBODY = "a person"
 DRAWING = "Drawing the contact sheet"
 PLAIN = "a photo of {}"
 SEED = 0
+SHOWN = 256
+"""Pixels of the pictures that a job keeps: hundreds of them are in memory."""
 VARIED = (
     "a photo of {}, smiling", "a photo of {} at the beach", "a photo of {} wearing a hat", "a photo of {} at night",
     "a pencil sketch of {}",
@@ -70,6 +72,8 @@ class Outcome:
         saved: The files.
         scores: One for each person; empty where the training was stopped, or no pictures were wished.
         sheet: [h, w, 3] the people under several prompts, beside anybody; None where nothing was drawn.
+        drawn: The same pictures one by one, a row for each person, behind their photo, and the last for anybody.
+        captions: Of the columns.
         understood: One for each person who was inserted as the encoder understands them.
         loras: The LoRAs, where some were ordered and begun.
         lora_scores: One for each of them, with weight 1 beside the trigger word.
@@ -78,6 +82,8 @@ class Outcome:
     saved: Saved
     scores: tuple[Scores, ...] = ()
     sheet: Image | None = None
+    drawn: tuple[SheetRow, ...] = ()
+    captions: tuple[str, ...] = ()
     understood: tuple[Understood, ...] = ()
     loras: LoraSaved | None = None
     lora_scores: tuple[Scores, ...] = ()
@@ -205,9 +211,22 @@ def _outcome(workshop: Workshop, subjects: Sequence[Subject], saved: Saved, lora
             rows.append(row)
     chance = float(np.mean([s.impostors for s in scores]))
     rows.append(SheetRow(ANYBODY, f"likeness {chance:.2f}", (None, *drawings.anybody)))
-    columns = ["photo", *(prompt.replace("{}", "…") for prompt in drawings.prompts)]
-    sheet = contact_sheet(rows, columns)
-    return Outcome(saved, tuple(scores), sheet, loras=loras, lora_scores=tuple(lora_scores))
+    columns = ("photo", *(prompt.replace("{}", "…") for prompt in drawings.prompts))
+    return Outcome(
+        saved, tuple(scores), contact_sheet(rows, columns), tuple(_small(row) for row in rows), columns, loras=loras,
+        lora_scores=tuple(lora_scores),
+    )  # fmt: skip
+
+
+def _small(row: SheetRow) -> SheetRow:
+    from PIL import Image as Pillow
+
+    def shrunk(picture: Image) -> Image:
+        small = Pillow.fromarray(picture)
+        small.thumbnail((SHOWN, SHOWN))
+        return np.asarray(small)
+
+    return dataclasses.replace(row, images=tuple(None if i is None else shrunk(i) for i in row.images))
 
 
 class _Drawings:

@@ -251,7 +251,7 @@ def test_nobody_inside_imports_a_door() -> None:
 
 
 def test_what_the_tab_does_knows_no_gradio() -> None:
-    plain = {f"ui/{name}.py" for name in ("people_actions", "markup", "loss_curve")}
+    plain = {f"ui/{name}.py" for name in ("people_actions", "markup", "pictures", "loss_curve")}
     forbid("These work without a page:", lambda i: not i.own and i.target == "gradio" and i.where in plain)
 
 

@@ -14,7 +14,7 @@ import pytest
 from celebbasis_ext.context import Context
 from celebbasis_ext.describe import GivenWords
 from celebbasis_ext.errors import CelebBasisError, InvalidName, InvalidSettings, NameTaken, NoFaceFound, UnreadableImage
-from celebbasis_ext.evaluate.sheets import save_png
+from celebbasis_ext.evaluate.sheets import SheetRow, save_png
 from celebbasis_ext.files.embedding import save_embedding
 from celebbasis_ext.files.people import TrainedPerson, list_people
 from celebbasis_ext.job_queue import Job, Progress
@@ -25,6 +25,7 @@ from celebbasis_ext.types import Embedding, Face, Saved, Scores, StepDone
 from celebbasis_ext.ui import markup
 from celebbasis_ext.ui.loss_curve import WIDTH, loss_curve, running_mean
 from celebbasis_ext.ui.people_actions import PeopleActions
+from celebbasis_ext.ui.pictures import gallery
 from tests.test_jobs import CONFIG, NAMES, PHOTO, OneFace
 from tests.test_training_job import DrawingHost
 
@@ -225,7 +226,8 @@ def job(**changes: object) -> Job:
 def outcome() -> Outcome:
     embedding = Embedding("anna-cb", {"clip_l": np.ones((2, 4), np.float32)})
     saved = Saved((embedding,), (Path("anna-cb.safetensors"),), finished=True)
-    return Outcome(saved, (Scores(0.71, 0.04, 1.0, 0.83, 0.5),), PHOTO)
+    rows = (SheetRow("anna-cb", "", (PHOTO, PHOTO)), SheetRow("a person", "", (None, PHOTO)))
+    return Outcome(saved, (Scores(0.71, 0.04, 1.0, 0.83, 0.5),), PHOTO, rows, ("photo", f"a photo of {EVIL}"))
 
 
 def shown(folder: Path) -> dict[str, str]:
@@ -246,7 +248,7 @@ def shown(folder: Path) -> dict[str, str]:
         "queue": markup.queue_line([job()], None),
         "cards": markup.cards([person], "a-cb"),
         "details": markup.details(person, [(EVIL, EVIL)], False),
-        "gallery": markup.gallery([PHOTO], EVIL),
+        "gallery": gallery([PHOTO], EVIL),
     }
 
 
@@ -272,6 +274,8 @@ def test_scores_stand_beside_those_of_anybody() -> None:
     said = Balanced(markup.outcome_panel(outcome(), True)).said
     assert re.search(r"anna-cb\s*0\.71\s*83%", said)
     assert re.search(r"anybody \(“a person”\)\s*0\.04\s*50%", said)
+    pictures = [a["alt"] for tag, a in Balanced(markup.outcome_panel(outcome(), True)).tags if tag == "img"]
+    assert pictures == ["anna-cb: photo", f"anna-cb: a photo of {EVIL}", f"a person: a photo of {EVIL}"]
     unjudged = dataclasses.replace(outcome(), scores=(Scores(0.71, 0.04, 1.0),))
     assert "obedience" not in markup.outcome_panel(unjudged, True)
 

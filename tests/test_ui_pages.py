@@ -235,7 +235,7 @@ def test_instant_needs_no_settings_and_shows_what_was_expected(
     message, shown, *_ = taught_page._insert(*entries)
     assert message == "" and wait(taught).kind == "insert"
     _, _, ending, *_ = taught_page._watch(shown)
-    assert "0.55 ± 0.07" in ending and "Contact sheet" in ending
+    assert "0.55 ± 0.07" in ending and "contact sheet" in ending
     assert "exists already" in taught_page._insert(*entries)[0]
     assert "agree" in taught_page._insert(*form([photo], (None, "ben-cb", ""), consent=False))[0]
 

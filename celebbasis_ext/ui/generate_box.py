@@ -12,6 +12,7 @@ from celebbasis_ext.files.embedding import load_embedding
 from celebbasis_ext.ui import markup
 from celebbasis_ext.ui.gradio_versions import plain_html
 from celebbasis_ext.ui.people_actions import finished
+from celebbasis_ext.ui.pictures import gallery
 
 if TYPE_CHECKING:
     from celebbasis_ext.context import Context
@@ -46,7 +47,7 @@ class GenerateBox:
             pictures = draw(self.context, prompt.strip(), int(count), max(0, int(seed or 0)))
         except CelebBasisError as error:
             return markup.error_box(error)
-        return markup.gallery(pictures, prompt)
+        return gallery(pictures, prompt)
 
 
 def draw(context: Context, prompt: str, count: int, seed: int) -> list[Image]:

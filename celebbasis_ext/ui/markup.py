@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from celebbasis_ext.types import Scores
 from celebbasis_ext.ui.loss_curve import loss_curve
+from celebbasis_ext.ui.pictures import data_uri, drawings, picture_uri, sheet_link
 
 if TYPE_CHECKING:
     from celebbasis_ext.errors import CelebBasisError
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
     from celebbasis_ext.types import Encoder, Face, Image, Understood
 
 FORETOLD = " What is expected was said before anything was drawn, of plain photos; sketches and hats are harder."
-LARGEST_SIDE = 640
-"""Pixels of photos and previews in the page."""
-
 STATES = {"queued": "Waiting", "running": "Running", "done": "Done", "stopped": "Stopped", "failed": "Failed"}
 
 
@@ -65,22 +61,6 @@ def name_hint(name: str, complaint: str, surprises: Sequence[str] = (), again: b
     lines = hint_line(complaint) if complaint else hint_line(praise, good=True)
     more = "".join(hint_line(surprise, good=True) for surprise in surprises)
     return f'<div class="cb-name-hint" data-name="{escape(name, quote=True)}">{lines}{more}</div>'
-
-
-def picture_uri(image: Image, form: str = "PNG") -> str:
-    """A picture [h, w, 3] as text that stands in a page; photos (JPEG) are made smaller."""
-    from PIL import Image as Pillow
-
-    picture = Pillow.fromarray(image)
-    if form == "JPEG":
-        picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
-    buffer = io.BytesIO()
-    picture.save(buffer, form)
-    return _uri(buffer.getvalue(), f"image/{form.lower()}")
-
-
-def _uri(content: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def portrait(photo: Image, faces: Sequence[Face], chosen: int | None) -> str:
@@ -187,9 +167,7 @@ def outcome_panel(outcome: Outcome, in_webui: bool) -> str:
     rows += [(lora_word(lora.name), scores) for lora, scores in zip(loras, outcome.lora_scores, strict=False)]
     expected = dict(zip(named, outcome.understood, strict=False))
     scores = score_table(rows, expected) if rows else "".join(_expected_line(*entry) for entry in expected.items())
-    described = f"Contact sheet: {', '.join(named)} and a person, under several prompts"
-    sheet = sheet_link(outcome.sheet, described) if outcome.sheet is not None else ""
-    said = f"{words}{with_loras}{_stopped(outcome)}{scores}{sheet}"
+    said = f"{words}{with_loras}{_stopped(outcome)}{scores}{drawings(outcome)}"
     return f'<div class="cb-outcome"><h3>The trigger word</h3>{said}</div>'
 
 
@@ -199,15 +177,6 @@ def _stopped(outcome: Outcome) -> str:
     if outcome.loras and not outcome.loras.finished:
         return '<p class="cb-hint">Stopped while a LoRA was learned, which is not saved. The words are whole.</p>'
     return ""
-
-
-def sheet_link(sheet: Image, described: str) -> str:
-    """A contact sheet that can be saved."""
-    uri = picture_uri(sheet)
-    return (
-        f'<a class="cb-sheet" href="{uri}" download="contact-sheet.png" title="Save the contact sheet">'
-        f'<img src="{uri}" alt="{escape(described, quote=True)}"></a>'
-    )
 
 
 def lora_word(name: str) -> str:
@@ -340,7 +309,7 @@ def _card(person: TrainedPerson, chosen: bool) -> str:
     name = escape(person.name, quote=True)
     if person.preview is not None:
         kind = "image/png"
-        face = f'<img src="{_uri(person.preview.read_bytes(), kind)}" alt="">'
+        face = f'<img src="{data_uri(person.preview.read_bytes(), kind)}" alt="">'
     else:
         face = f'<span class="cb-blank" aria-hidden="true">{escape(person.name[:1].upper())}</span>'
     scores = person.facts.get("scores") or {}
@@ -351,15 +320,6 @@ def _card(person: TrainedPerson, chosen: bool) -> str:
         f'aria-pressed="{"true" if chosen else "false"}">{face}<strong>{name}</strong>{unfinished}'
         f"<span>{likeness}</span><span>{escape(checkpoint_of(person))} · {date_of(person)}</span></button></div>"
     )
-
-
-def gallery(pictures: Sequence[Image], prompt: str) -> str:
-    """Pictures side by side; each can be saved."""
-    shown = "".join(
-        f'<a href="{uri}" download="picture-{i}.png"><img src="{uri}" alt="{escape(prompt)}, number {i}"></a>'
-        for i, uri in enumerate(map(picture_uri, pictures), start=1)
-    )
-    return f'<div class="cb-gallery">{shown}</div>'
 
 
 def checkpoint_of(person: TrainedPerson) -> str:
@@ -374,7 +334,7 @@ def date_of(person: TrainedPerson) -> str:
 def details(person: TrainedPerson, facts: Sequence[tuple[str, str]], in_webui: bool) -> str:
     """All that is known of a person, and a link that saves the file."""
     rows = "".join(f"<dt>{escape(key)}</dt><dd>{escape(value)}</dd>" for key, value in facts)
-    uri = _uri(person.path.read_bytes(), "application/octet-stream")
+    uri = data_uri(person.path.read_bytes(), "application/octet-stream")
     export = f'<a class="cb-button" download="{escape(person.path.name)}" href="{uri}">Export</a>'
     return f'<div class="cb-details">{word_line(person.name, in_webui)}<p>{export}</p><dl>{rows}</dl></div>'
 

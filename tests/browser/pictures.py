@@ -72,7 +72,7 @@ def training(tab: TabPage, photos: Path) -> Iterator[str]:
     yield "stopped"
     tab.start("resume")
     assert tab.until_over() == "done"
-    tab.until(lambda: tab.shows("#celebbasis_outcome .cb-sheet img"), "the contact sheet")
+    tab.until(lambda: tab.shows("#celebbasis_outcome .cb-drawn img"), "the contact sheet")
     yield "result"
     tab.theme("dark")
     yield "result-dark"
@@ -90,7 +90,7 @@ def instant(tab: TabPage, photos: Path) -> Iterator[str]:
     tab.start("instant")
     assert tab.until_over() == "done"
     tab.until_text("#celebbasis_outcome", "expected")
-    tab.until(lambda: tab.shows("#celebbasis_outcome .cb-sheet img"), "the contact sheet")
+    tab.until(lambda: tab.shows("#celebbasis_outcome .cb-drawn img"), "the contact sheet")
     yield "instant"
 
 

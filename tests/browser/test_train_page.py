@@ -99,7 +99,8 @@ def test_from_a_photo_to_a_word_that_draws(tab: TabPage, photos: Path, name: str
     scores = tab.text("#celebbasis_outcome .cb-scores")
     assert "likeness" in scores
     assert "anybody" in scores
-    assert tab.run("return document.querySelector('#celebbasis_outcome .cb-sheet img').naturalWidth") > 500
+    assert tab.count("#celebbasis_outcome .cb-drawn img") == 2 * 8 - 1  # of anybody there is no photo
+    assert tab.run("return document.querySelector('#celebbasis_outcome [download]').href").startswith("data:image/png")
     assert tab.count("#celebbasis_progress .cb-loss polyline") == 2
 
     tab.click(f"#celebbasis_outcome [data-cb-copy='{name}']")
