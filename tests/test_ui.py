@@ -288,12 +288,14 @@ def test_durations(seconds: float, said: str) -> None:
 
 
 def test_the_loss_curve_spans_the_planned_steps_and_is_thinned_out() -> None:
-    assert loss_curve([0.5], 10) == ""
-    points = re.findall(r'points="([^"]+)"', loss_curve([0.5, 0.4, 0.3, 0.2, 0.1], 10))
+    assert loss_curve([0.5], 1, 10) == ""
+    points = re.findall(r'points="([^"]+)"', loss_curve([0.5, 0.4, 0.3, 0.2, 0.1], 5, 10))
     assert len(points) == 2
     xs = [float(point.split(",")[0]) for point in points[0].split()]
     assert xs[-1] == pytest.approx(WIDTH / 2)
-    assert len(re.findall(r"\d,\d", loss_curve(list(np.linspace(1, 0, 5000)), 5000))) < 1000
+    resumed = re.search(r'points="([0-9.]+),', loss_curve([0.5, 0.4, 0.3], 10, 10))
+    assert resumed and float(resumed.group(1)) == pytest.approx(0.8 * WIDTH)
+    assert len(re.findall(r"\d,\d", loss_curve(list(np.linspace(1, 0, 5000)), 5000, 5000))) < 1000
 
 
 def test_the_running_mean_has_no_bias_at_the_start() -> None:

@@ -9,8 +9,14 @@ MOST_POINTS = 240
 SMOOTHING = 0.9
 
 
-def loss_curve(losses: Sequence[float], steps: int) -> str:
-    """Every step's loss as a faint line, the running mean over it; the width stands for all planned steps."""
+def loss_curve(losses: Sequence[float], step: int, steps: int) -> str:
+    """Every step's loss as a faint line, the running mean over it; the width stands for all planned steps.
+
+    Args:
+        losses: Of the last steps: a run that was resumed knows those since then.
+        step: The last one's number, from 1.
+        steps: All that are planned.
+    """
     if len(losses) < 2:
         return ""
     stride = max(1, len(losses) // MOST_POINTS)
@@ -18,9 +24,9 @@ def loss_curve(losses: Sequence[float], steps: int) -> str:
     span = (high - low) or 1.0
 
     def points(values: Sequence[float]) -> str:
-        x, y = WIDTH / max(steps, 1), HEIGHT * 0.92 / span
+        x, y, first = WIDTH / max(steps, 1), HEIGHT * 0.92 / span, step - len(losses) + 1
         shown = range(0, len(values), stride)
-        return " ".join(f"{x * (i + 1):.1f},{HEIGHT * 0.96 - y * (values[i] - low):.1f}" for i in shown)
+        return " ".join(f"{x * (first + i):.1f},{HEIGHT * 0.96 - y * (values[i] - low):.1f}" for i in shown)
 
     smooth = running_mean(losses)
     return (

@@ -147,7 +147,7 @@ def _pictures(job: Job) -> list[str]:
     progress = job.progress
     parts = []
     if progress.losses:
-        parts.append(loss_curve(progress.losses, progress.steps))
+        parts.append(loss_curve(progress.losses, progress.step, progress.steps))
     if progress.preview is not None and not (job.state == "done" and job.result):
         uri = picture_uri(progress.preview, "JPEG")
         parts.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -185,6 +186,8 @@ class TabPage:
         self.run("document.activeElement.blur(); scrollTo(0, 0)")
         moving = "return document.getAnimations().filter(a => a.playState === 'running').length"
         self.until(lambda: self.run(moving) == 0, "the end of all movement")
+        self.browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+        time.sleep(0.3)  # what was clicked last is painted late
 
     def uplink(self, bytes_per_second: int) -> None:
         """How fast the browser may send; -1 for as fast as it can."""
