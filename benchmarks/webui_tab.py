@@ -111,7 +111,10 @@ def summary(tab: dict[str, Floats], lab: dict[str, Floats]) -> dict[str, Any]:
         "tab": {name: mean_and_error(values) for name, values in tab.items()},
         "lab": {name: mean_and_error(lab[name]) for name in asked},
         "tab_minus_lab": {name: mean_and_error(tab[name] - lab[name]) for name in asked},
-        "likeness_of_each": {"tab": tab["likeness"].round(3).tolist(), "lab": lab["likeness"].round(3).tolist()},
+        "likeness_of_each": {
+            where: [round(float(value), 3) for value in figures["likeness"]]
+            for where, figures in {"tab": tab, "lab": lab}.items()
+        },
     }
 
 
@@ -146,6 +149,7 @@ def main() -> None:
     options.add_argument("--people", type=int, default=6)
     options.add_argument("--seed", type=int, default=3007, help="of the strangers")
     options.add_argument("--out", type=Path, help="folder (default: benchmarks/results)", default=RESULTS)
+    options.add_argument("--sheet", type=Path, metavar="FILE", help="where to put the pictures as a PNG")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         lab = Lab(chosen.people, chosen.seed, Path(folder))
@@ -158,7 +162,8 @@ def main() -> None:
     target = chosen.out / f"webui_tab_{chosen.version}.json"
     with replacing(target) as unfinished:
         unfinished.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    save_png(sheet, target.with_suffix(".png"))
+    if chosen.sheet is not None:
+        save_png(sheet, chosen.sheet)
 
 
 if __name__ == "__main__":

@@ -318,7 +318,8 @@ def _card(person: TrainedPerson, chosen: bool) -> str:
     return (
         f'<div role="listitem"><button type="button" class="cb-card" data-cb-person="{name}" '
         f'aria-pressed="{"true" if chosen else "false"}">{face}<strong>{name}</strong>{unfinished}'
-        f"<span>{likeness}</span><span>{escape(checkpoint_of(person))} · <time>{date_of(person)}</time></span></button></div>"
+        f"<span>{likeness}</span><span>{escape(checkpoint_of(person))} · <time>{date_of(person)}</time></span>"
+        "</button></div>"
     )
 
 
