@@ -55,11 +55,12 @@ def photo(tmp_path: Path) -> Path:
 
 
 def form(
-    paths: list[Path], *people: tuple[Any, ...], consent: bool = True, config: TrainConfig = FAST, lora: bool = False
-) -> list[Any]:
+    paths: list[Path], *people: tuple[Any, ...], consent: bool = True, config: TrainConfig = FAST, lora: bool = False,
+    preset: str = "Balanced",
+) -> list[Any]:  # fmt: skip
     rows = [*people, *[(None, "", "")] * (MOST_PHOTOS - len(people))]
     people_entries = [entry for row in rows for entry in row]
-    return [[str(p) for p in paths], consent, "", 0, lora, *values_of(config), *people_entries]
+    return [[str(p) for p in paths], consent, "", 0, lora, preset, False, *values_of(config), *people_entries]
 
 
 def wait(context: Context) -> Any:
@@ -265,6 +266,16 @@ def test_presets_start_at_the_encoder_as_soon_as_there_is_one(
     now, *updates = taught_page._presets_again("Best", False, *own)
     assert now and all("value" not in update for update in updates), "somebody's own settings stay"
     assert config_from(warm).start == "encoder"
+
+
+def test_a_preset_is_what_it_is_for_the_checkpoint_also_if_the_page_has_not_heard(
+    pages: Any, taught_page: TrainPage, photo: Path
+) -> None:
+    untouched = form([photo], (None, "anna-cb", ""), config=PRESETS["Best"], preset="Best")
+    assert taught_page._order(untouched)[0].config == WARM_PRESETS["Best"]
+    assert pages[0]._order(untouched)[0].config == PRESETS["Best"]
+    own = form([photo], (None, "anna-cb", ""), config=FAST, preset="Best")
+    assert taught_page._order(own)[0].config == FAST
 
 
 def test_photos_of_one_name_are_one_person(taught_page: TrainPage, taught: Context, tmp_path: Path) -> None:

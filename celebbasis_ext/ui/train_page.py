@@ -35,8 +35,8 @@ LORA = (
     f"A second file on top of the word, learned in {LoraConfig().steps} more steps; where it was measured, it added "
     "little. Instant makes none."
 )
-_BEFORE_SETTINGS = 5
-"""Entries of the form: photos, consent, prompt, every, LoRA; then the settings, then the people."""
+_BEFORE_SETTINGS = 7
+"""Entries of the form: photos, consent, prompt, every, LoRA, preset, warm; then the settings, then the people."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,8 @@ class TrainPage:
         buttons = [self.train, self.stop, self.resume, self.fetch, self.learn]
         shown = [self.shown, self.progress, self.outcome, self.queue, *buttons]
         people = [component for row in self.rows for component in row.inputs]
-        form = [self.photos, self.consent, self.prompt, self.every, self.lora, *self.settings, *people]
+        before = [self.photos, self.consent, self.prompt, self.every, self.lora, self.preset, self.warm]
+        form = [*before, *self.settings, *people]
         self.train.click(self._train, form, [self.message, *shown], **QUIET)
         self.instant.click(self._insert, form, [self.message, *shown], **QUIET)
         self.learn.click(self._learn, None, [self.message, *shown], **QUIET)
@@ -261,10 +262,13 @@ class TrainPage:
 
     def _presets_again(self, name: str, warm: bool, *settings: Any) -> list[Any]:
         """The preset's settings for the checkpoint as it is now; somebody's own settings stay."""
-        now = self._has_encoder()
-        if now == warm or list(settings) != values_of(presets(warm)[name]):
-            return [now, *[gr.update()] * len(settings)]
-        return [now, *values_of(presets(now)[name])]
+        now, values = self._settings_now(name, warm, settings)
+        return [now, *(values if values != list(settings) else [gr.update()] * len(settings))]
+
+    def _settings_now(self, name: str, warm: bool, settings: Sequence[Any]) -> tuple[bool, list[Any]]:
+        """Whether the checkpoint has an encoder, and what the page's settings are with that: a preset's are its own."""
+        now, chosen = self._has_encoder(), values_of(presets(warm)[name])
+        return now, values_of(presets(now)[name]) if list(settings) == chosen else list(settings)
 
     def _train(self, *form: Any) -> list[Any]:
         return self._ordered(lambda: self.studio.train(*self._order(form)))
@@ -307,9 +311,11 @@ class TrainPage:
         Raises:
             CelebBasisError: See `_people`; or a setting makes no sense.
         """
-        _, _, prompt, every, lora = form[:_BEFORE_SETTINGS]
-        config = config_from(form[_BEFORE_SETTINGS : _BEFORE_SETTINGS + len(FIELDS)])
-        order = self._people(form, config, unfinished)
+        _, _, prompt, every, lora, preset, warm = form[:_BEFORE_SETTINGS]
+        settings = form[_BEFORE_SETTINGS : _BEFORE_SETTINGS + len(FIELDS)]
+        if not unfinished:  # the page may not have heard yet that there is an encoder
+            _, settings = self._settings_now(preset, warm, settings)
+        order = self._people(form, config_from(settings), unfinished)
         order = dataclasses.replace(order, lora=LoraConfig() if lora else None)
         return order, PreviewWish((prompt or "").strip() or PLAIN, max(0, int(every or 0)))
 
