@@ -43,8 +43,12 @@ def page(title: str) -> tuple[Any, dict[str, Any]]:
 
 
 def launch_options() -> dict[str, Any]:
-    """For a page that only this computer sees, as far as this version knows them."""
-    wanted: dict[str, Any] = {"share": False, "quiet": True, "show_api": False, "footer_links": []}
+    """For a page that only this computer sees, as far as this version knows them. A run history would keep every photo
+    in the browser, for whoever opens it next.
+    """
+    wanted: dict[str, Any] = {
+        "share": False, "quiet": True, "show_api": False, "footer_links": [], "run_history": False,
+    }  # fmt: skip
     known = inspect.signature(gr.Blocks.launch).parameters
     return {key: value for key, value in wanted.items() if key in known}
 

@@ -2,7 +2,9 @@
   // The tab's behaviour: keeps watching a running job, copies words, takes pasted photos, presses cards.
   // Runs once for a page, in the WebUI and in the standalone page; whatever is not there is left alone.
   if (window.celebbasis) return;
-  const WATCH_EVERY = 700, IDLE_EVERY = 10000, CHECK_EVERY = 300, ANSWER_WITHIN = 8000, UPLOAD_WITHIN = 60000;
+  // In the WebUI every answer draws the whole page anew; its own bar says what happens in between.
+  const WATCH_EVERY = window.celebbasisInWebUI ? 2500 : 700, IDLE_EVERY = 10000;
+  const LOOK_EVERY = 700, CHECK_EVERY = 300, ANSWER_WITHIN = 8000, UPLOAD_WITHIN = 60000;
   const root = () => document.querySelector("#celebbasis_tab");
   const photoField = () => document.querySelector("#celebbasis_photos");
   const press = (id) => { const b = document.querySelector(`#${id}`); (b && b.querySelector("button") || b)?.click(); return !!b; };
@@ -37,7 +39,7 @@
     if (sent && upload) upload.ended = Date.now();
   };
   const rescueUpload = () => {
-    if (!upload?.ended || Date.now() - upload.ended < WATCH_EVERY) return;
+    if (!upload?.ended || Date.now() - upload.ended < LOOK_EVERY) return;
     const { files } = upload;
     upload = null;
     if (photoField()?.querySelector(".generating")) handOver(files);
@@ -134,8 +136,8 @@
   window.addEventListener("paste", onPaste, true);
   ["change", "drop"].forEach((kind) => document.addEventListener(kind, onUpload, true));
   new PerformanceObserver(seeUploads).observe({ type: "resource" });
-  setInterval(rescueUpload, WATCH_EVERY);
+  setInterval(rescueUpload, LOOK_EVERY);
   setInterval(watch, WATCH_EVERY);
-  setInterval(watchPeople, WATCH_EVERY);
+  setInterval(watchPeople, LOOK_EVERY);
   setInterval(checkNames, CHECK_EVERY);
 }

@@ -116,6 +116,14 @@ def test_every_field_has_a_name_for_who_cannot_see_it(tab: TabPage, photos: Path
     assert not [field.get_attribute("outerHTML")[:120] for field in shown if not field.accessible_name]
 
 
+def test_the_browser_keeps_no_photo_and_no_name(tab: TabPage, photos: Path, name: str) -> None:
+    tab.give([photos / "anna.png"], [name])
+    tab.open()
+    kept = tab.run("return JSON.stringify([{...localStorage}, {...sessionStorage}])")
+    assert name not in kept
+    assert "base64" not in kept
+
+
 def test_the_page_of_today_asks_nobody_else_for_anything(tab: TabPage, server: str, request: Any) -> None:
     """The old gradio's page names a script of cdnjs.cloudflare.com; today's needs nothing from outside."""
     if request.node.callspec.params["server"] != TODAY:
