@@ -35,11 +35,17 @@ def system_theme() -> Any:
 
 
 def page(title: str) -> tuple[Any, dict[str, Any]]:
-    """A page of its own: the `Blocks`, and what `launch` wants to know of its looks."""
+    """A page of its own: the `Blocks`, and what `launch` wants to know of its looks.
+
+    Where this version can do that, uploaded photos leave the temporary folder after a day, and when the server ends.
+    """
+    options: dict[str, Any] = {"title": title, "analytics_enabled": False}
+    if "delete_cache" in inspect.signature(gr.Blocks.__init__).parameters:
+        options["delete_cache"] = (3600, 86400)
     looks = {"theme": system_theme()}
     if "theme" in inspect.signature(gr.Blocks.launch).parameters:
-        return gr.Blocks(title=title, analytics_enabled=False), looks
-    return gr.Blocks(title=title, analytics_enabled=False, **looks), {}
+        return gr.Blocks(**options), looks
+    return gr.Blocks(**options, **looks), {}
 
 
 def launch_options() -> dict[str, Any]:
