@@ -7,7 +7,7 @@ python3 bootstrap.py WORD [args...]    any other command of `celebbasis`
 
 python3 bootstrap.py browser-test      the tab in Debian's Chromium, on the gradio of AUTOMATIC1111 and of today;
                                        as root it installs Chromium. CELEBBASIS_BROWSER=1 makes `test` do that too,
-                                       and leave it out, saying why, where it cannot be prepared.
+                                       =gradio3 on the WebUI's alone; what cannot be prepared is left out, saying why.
 
 Needs Python 3.10 or newer and, where this Python has no `ensurepip`, pip. Imports the standard library only.
 """
@@ -99,8 +99,8 @@ def prepare_browser() -> None:
 
 
 def prepare_browser_if_possible() -> None:
-    """The same where CELEBBASIS_BROWSER=1 asks for it; what cannot be had is named, and its tests are left out."""
-    if os.environ.get("CELEBBASIS_BROWSER") != "1":
+    """The same where CELEBBASIS_BROWSER asks for it; what cannot be had is named, and its tests are left out."""
+    if not os.environ.get("CELEBBASIS_BROWSER"):
         return
     try:
         prepare_browser()
