@@ -5,6 +5,20 @@
 (() => {
   let shown = "";
 
+  const cardOf = (cards, name) => cards.querySelector(`.card[data-name="${CSS.escape(name)}"]`);
+
+  const drawCard = (page, cards, name) => {
+    const asked = { page: "textual inversion", tabname: page, name };
+    requestGet("./sd_extra_networks/get-single-card", asked, (answer) => {
+      const holder = document.createElement("div");
+      holder.innerHTML = answer.html;
+      const fresh = holder.firstElementChild, old = cardOf(cards, name);
+      fresh.style.display = "";
+      cards.querySelector(".nocards")?.remove();
+      if (old) old.replaceWith(fresh); else cards.prepend(fresh);
+    }, () => {});
+  };
+
   window.celebbasisInWebUI = {
     // Called again and again with what the page knows of the training: {job, state, active}.
     onJob(training) {
@@ -15,12 +29,16 @@
       requestProgress(`task(celebbasis-${training.job})`, container, null, () => {});
     },
 
-    // Somebody appeared, changed or went: the cards are built again, as by the pages' own Refresh, one after the other.
-    onPeople() {
-      ["txt2img", "img2img"].forEach((page, i) => setTimeout(() => {
-        const refresh = gradioApp().querySelector(`#${page}_textual_inversion_extra_refresh_internal`);
-        refresh?.dispatchEvent(new Event("click"));
-      }, 1000 * i));
+    // Who appeared or changed gets a card, who is gone loses it; {name: when} before and now. The pages' own Refresh would
+    // read all embeddings anew, while somebody draws perhaps: for that time they would mean nothing.
+    onPeople(before, now) {
+      const pages = ["txt2img", "img2img"].map((page) => [page, gradioApp().querySelector(`#${page}_textual_inversion_cards`)]);
+      if (!pages.every(([, cards]) => cards?.firstElementChild)) return false;
+      for (const [page, cards] of pages) {
+        Object.keys(before).filter((name) => !(name in now)).forEach((name) => cardOf(cards, name)?.remove());
+        Object.keys(now).filter((name) => now[name] !== before[name]).forEach((name) => drawCard(page, cards, name));
+      }
+      return true;
     },
 
     send(word) {

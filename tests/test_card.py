@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image as Pillow
 
 from celebbasis_ext.files.card import description, save_card
 from celebbasis_ext.files.embedding import pack_metadata, save_embedding
-from celebbasis_ext.files.people import change_mark, delete_person, rename_person
+from celebbasis_ext.files.people import delete_person, rename_person, versions
 from celebbasis_ext.types import Embedding
 
 PICTURE = np.full((8, 8, 3), 90, np.uint8)
@@ -42,12 +43,12 @@ def test_our_own_words_are_replaced_and_those_of_others_stay(tmp_path: Path) -> 
     assert path.with_suffix(".txt").read_text("utf-8") == "my sister"
 
 
-def test_the_mark_of_a_folder_changes_with_its_people_and_their_cards(tmp_path: Path) -> None:
+def test_a_folder_says_who_is_there_and_since_when(tmp_path: Path) -> None:
     folder = tmp_path / "embeddings"
-    assert change_mark(folder) == ""
+    assert versions(folder) == {}
     path = save_embedding(anna(), folder)
-    marks = [change_mark(folder)]
-    assert change_mark(folder) == marks[0]
+    marks = [versions(folder)]
+    assert versions(folder) == marks[0]
     for change in (
         lambda: save_card(path, PICTURE, anna().metadata),
         lambda: save_embedding(anna(steps=7), folder, overwrite=True),
@@ -57,5 +58,6 @@ def test_the_mark_of_a_folder_changes_with_its_people_and_their_cards(tmp_path: 
     ):
         time.sleep(0.02)  # a file system's clock ticks every few milliseconds
         change()
-        marks.append(change_mark(folder))
-    assert len(set(marks)) == len(marks)
+        marks.append(versions(folder))
+    assert all(before != after for before, after in pairwise(marks))
+    assert [sorted(mark) for mark in marks[-3:]] == [["maria-cb"], ["anna-cb"], []]

@@ -246,7 +246,7 @@ def shown(folder: Path) -> dict[str, str]:
         "none": markup.progress_panel(None, 0, True),
         "outcome": markup.outcome_panel(outcome(), True),
         "queue": markup.queue_line([job()], None),
-        "cards": markup.cards([person], "a-cb"),
+        "cards": markup.cards([person], "a-cb", {EVIL: 1}),
         "details": markup.details(person, [(EVIL, EVIL)], False),
         "gallery": gallery([PHOTO], EVIL),
     }
@@ -306,7 +306,7 @@ def test_the_running_mean_has_no_bias_at_the_start() -> None:
 
 def test_cards_come_from_the_folder(context: Context, studio: Studio) -> None:
     trained(studio)
-    html = markup.cards(list_people(context.embeddings_dir), "anna-cb")
+    html = markup.cards(list_people(context.embeddings_dir), "anna-cb", {})
     (button,) = [a for tag, a in Balanced(html).tags if tag == "button"]
     assert (button["data-cb-person"], button["aria-pressed"]) == ("anna-cb", "true")
-    assert "Nobody has been learned yet" in markup.cards([], None)
+    assert "Nobody has been learned yet" in markup.cards([], None, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,9 +60,14 @@ def find_person(folder: Path, name: str) -> TrainedPerson:
     return person
 
 
-def change_mark(folder: Path) -> str:
-    """Changes whenever somebody, or their card, appears, changes or goes: all our files are moved into their place."""
-    return str(folder.stat().st_mtime_ns) if folder.is_dir() else ""
+def versions(folder: Path) -> dict[str, int]:
+    """Who is in a folder, and when they or their card changed last, in microseconds since 1970; foreign files too."""
+    found: dict[str, int] = {}
+    for path in sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else ():
+        beside = (path, *(path.with_name(path.stem + companion) for companion in COMPANIONS))
+        with suppress(FileNotFoundError):  # somebody is deleted this moment
+            found[path.stem] = max(file.stat().st_mtime_ns for file in beside if file.exists()) // 1000
+    return found
 
 
 def rename_person(folder: Path, name: str, new_name: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -91,16 +92,21 @@ def _frame(face: Face, number: int, unit: float, several: bool, chosen: bool) ->
     )
 
 
-def progress_panel(job: Job | None, ahead: int, own_bar: bool, people: str = "") -> str:
+def known_people(people: Mapping[str, int]) -> str:
+    """Who is there, for the page to look at; see `files.people.versions`."""
+    return f'data-people="{escape(json.dumps(people), quote=True)}" data-at="{time.time():.2f}"'
+
+
+def progress_panel(job: Job | None, ahead: int, own_bar: bool, people: Mapping[str, int] | None = None) -> str:
     """A job under way, or how it ended.
 
     Args:
         job: The training that is shown; None before the first.
         ahead: Jobs that come before it.
         own_bar: Whether to draw a bar; the WebUI has its own.
-        people: See `files.people.change_mark`; the page looks at it.
+        people: Everybody, where that has changed.
     """
-    known = f'data-people="{people}" data-at="{time.time():.2f}"'
+    known = known_people(people) if people is not None else f'data-at="{time.time():.2f}"'
     if job is None:
         return f'<div class="cb-job" data-active="false" {known}></div>'
     active = "false" if job.over else "true"
@@ -290,19 +296,19 @@ def queue_line(jobs: Sequence[Job], shown: Job | None) -> str:
     return f'<div class="cb-queue"><p>Also in line:</p><ul>{items}</ul></div>'
 
 
-def cards(people: Sequence[TrainedPerson], chosen: str | None, mark: str = "") -> str:
+def cards(people: Sequence[TrainedPerson], chosen: str | None, everybody: Mapping[str, int]) -> str:
     """The people as cards that can be pressed.
 
     Args:
         people: They.
         chosen: The name of the one whose card is pressed.
-        mark: See `files.people.change_mark`; the page looks at it.
+        everybody: See `known_people`.
     """
     shown = '<div class="cb-box"><p>Nobody has been learned yet. Go to Train and give a photo.</p></div>'
     if people:
         listed = "".join(_card(person, person.name == chosen) for person in people)
         shown = f'<div class="cb-cards" role="list">{listed}</div>'
-    return f'<div data-people="{mark}">{shown}</div>'
+    return f"<div {known_people(everybody)}>{shown}</div>"
 
 
 def _card(person: TrainedPerson, chosen: bool) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from celebbasis_ext.errors import CelebBasisError, InvalidSettings
-from celebbasis_ext.files.people import change_mark
+from celebbasis_ext.files.people import versions
 from celebbasis_ext.studio import Studio
 from celebbasis_ext.ui import markup
 from celebbasis_ext.ui.config_fields import values_of
@@ -110,7 +110,7 @@ class PeoplePage:
         chosen = chosen if chosen in names else None
         known = gr.update(choices=[*names, *self._celebrities()])
         return [
-            markup.cards(people, chosen, change_mark(self.context.embeddings_dir)),
+            markup.cards(people, chosen, versions(self.context.embeddings_dir)),
             gr.update(choices=names, value=chosen),
             self._details(chosen),
             gr.update(visible=chosen is not None),
@@ -126,7 +126,7 @@ class PeoplePage:
     def _chosen(self, name: str | None) -> list[Any]:
         people = self.actions.everybody()
         return [
-            markup.cards(people, name, change_mark(self.context.embeddings_dir)),
+            markup.cards(people, name, versions(self.context.embeddings_dir)),
             self._details(name),
             gr.update(visible=bool(name)),
             gr.update(visible=False),

@@ -18,12 +18,15 @@
     return true;
   };
 
-  // Who was learned has changed: every answer says, by a mark that is new then. The one that the page came with is old.
-  const marks = new Set();
+  // Answers say who is there, and since when; the page came with those of the server's start. What is not ready to hear
+  // of a change hears of it again.
+  let known = null;
   const watchPeople = () => {
-    const fresh = [...document.querySelectorAll("#celebbasis_tab [data-people]")].map((e) => e.dataset.people).filter((m) => !marks.has(m));
-    if (marks.size && fresh.length) window.celebbasis.onPeople?.();
-    fresh.forEach((mark) => marks.add(mark));
+    const said = [...document.querySelectorAll("#celebbasis_tab [data-people]")].sort((a, b) => b.dataset.at - a.dataset.at)[0];
+    if (!said || (known && Number(said.dataset.at) <= known.at)) return;
+    const now = { at: Number(said.dataset.at), people: JSON.parse(said.dataset.people) };
+    if (known && window.celebbasis.onPeople?.(known.people, now.people) === false) return;
+    known = now;
   };
 
   // Gradio 3 forgets photos if any answer overtakes their upload. The page keeps quiet meanwhile, and hands over again

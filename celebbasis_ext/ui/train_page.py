@@ -6,6 +6,7 @@ Train learns from the photos; Instant writes at once what the checkpoint's encod
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import gradio as gr
 from celebbasis_ext.config_rules import FIELDS
 from celebbasis_ext.describe import GivenWords
 from celebbasis_ext.errors import CelebBasisError, InvalidSettings
-from celebbasis_ext.files.people import change_mark
+from celebbasis_ext.files.people import versions
 from celebbasis_ext.gallery_job import EncoderOutcome
 from celebbasis_ext.job_queue import Job
 from celebbasis_ext.jobs import Order
@@ -147,10 +148,8 @@ class TrainPage:
         with gr.Column(
             elem_classes=["cb-tight"]
         ):  # of its own: the WebUI puts its bar before the first element in here
-            people = change_mark(self.studio.context.embeddings_dir)
-            self.progress = plain_html(
-                f'<div class="cb-job" data-people="{people}"></div>', elem_id="celebbasis_progress"
-            )
+            people = markup.known_people(versions(self.studio.context.embeddings_dir))
+            self.progress = plain_html(f'<div class="cb-job" {people}></div>', elem_id="celebbasis_progress")
         self.outcome = plain_html(elem_id="celebbasis_outcome")
         self.queue = plain_html(elem_id="celebbasis_queue")
         self.watch = gr.Button("Watch", elem_id="celebbasis_watch", elem_classes=["cb-hidden"])
@@ -356,10 +355,12 @@ class TrainPage:
     def _watch(self, shown: str) -> list[Any]:
         """How the current training stands; what has not changed since `shown` is not sent again."""
         job, context = self.studio.current(), self.studio.context
-        people = change_mark(context.embeddings_dir)
-        now = f"{job.id} {job.state} {people}" if job else f"nothing {people}"
+        people = versions(context.embeddings_dir)
+        mark = zlib.crc32(repr(people).encode())
+        now = f"{job.id} {job.state} {mark}" if job else f"nothing {mark}"
         busy = job is not None and not job.over
-        progress = markup.progress_panel(job, self.studio.ahead_of(job), not context.in_webui, people)
+        changed = None if now == shown else people
+        progress = markup.progress_panel(job, self.studio.ahead_of(job), not context.in_webui, changed)
         queue = markup.queue_line(context.queue.jobs(), job)
         if now == shown:
             return [now, progress if busy else gr.update(), gr.update(), queue, *[gr.update()] * 5]

@@ -20,6 +20,8 @@ def test_somebody_is_made_up_inspected_renamed_and_deleted(tab: TabPage, photos:
     tab.type("celebbasis_new_name", renamed)
     tab.click("#celebbasis_rename")
     tab.until(lambda: tab.shows(card(renamed)) and not tab.shows(card(name)), "the card of the new name")
+    if tab.in_webui:
+        tab.until(lambda: tab.has_card(renamed) and not tab.has_card(name), "the WebUI's own card of the new name")
 
     tab.go_to("Train")
     tab.upload([photos / "anna.png"])
@@ -36,6 +38,8 @@ def test_somebody_is_made_up_inspected_renamed_and_deleted(tab: TabPage, photos:
     tab.click("#celebbasis_delete")
     tab.click("#celebbasis_really")
     tab.until(lambda: not tab.shows(card(renamed)), "the card to go")
+    if tab.in_webui:
+        tab.until(lambda: not tab.has_card(renamed), "the WebUI's own card to go")
 
 
 def test_a_person_and_a_celebrity_are_mixed(tab: TabPage, name: str) -> None:
