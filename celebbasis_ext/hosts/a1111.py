@@ -269,9 +269,11 @@ class A1111Host:
             devices.torch_gc()
 
     def publish(self, path: Path) -> None:
-        """Reads the folder again, and forgets what prompts meant before."""
-        from modules import sd_hijack, sd_models
+        """Reads the folder again, and forgets what prompts meant before and which files lay beside the cards."""
+        from modules import sd_hijack, sd_models, ui_extra_networks
 
+        for page in ui_extra_networks.extra_pages:
+            page.lister.reset()
         if sd_models.model_data.sd_model is None:
             return  # whoever loads a checkpoint does both
         sd_hijack.model_hijack.embedding_db.load_textual_inversion_embeddings(force_reload=True)

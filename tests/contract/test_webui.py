@@ -483,3 +483,20 @@ def test_files_never_leave_the_embeddings_folder(a1111: A1111Host) -> None:
     from modules import shared
 
     assert a1111.embeddings_dir == Path(shared.cmd_opts.embeddings_dir)
+
+
+def test_a_card_finds_the_picture_that_came_after_it(a1111: A1111Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    from modules import ui_extra_networks
+
+    page = ui_extra_networks.ExtraNetworksPage("Textual Inversion")
+    monkeypatch.setattr(ui_extra_networks, "extra_pages", [page])
+    path = a1111.embeddings_dir / "zz-cb.safetensors"
+    picture = path.with_name("zz-cb.preview.png")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert not page.lister.exists(str(picture))
+    picture.write_bytes(b"picture")
+    try:
+        a1111.publish(path)
+        assert page.lister.exists(str(picture))
+    finally:
+        picture.unlink()
