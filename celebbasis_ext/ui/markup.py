@@ -93,8 +93,12 @@ def _frame(face: Face, number: int, unit: float, several: bool, chosen: bool) ->
 
 
 def known_people(people: Mapping[str, int]) -> str:
-    """Who is there, for the page to look at; see `files.people.versions`."""
-    return f'data-people="{escape(json.dumps(people), quote=True)}" data-at="{time.time():.2f}"'
+    """Who is there, for the page to look at; see `files.people.versions`. Answers also say when they were given."""
+    return f'data-people="{escape(json.dumps(people), quote=True)}"'
+
+
+def _now() -> str:
+    return f'data-at="{time.time():.2f}"'
 
 
 def progress_panel(job: Job | None, ahead: int, own_bar: bool, people: Mapping[str, int] | None = None) -> str:
@@ -106,7 +110,7 @@ def progress_panel(job: Job | None, ahead: int, own_bar: bool, people: Mapping[s
         own_bar: Whether to draw a bar; the WebUI has its own.
         people: Everybody, where that has changed.
     """
-    known = known_people(people) if people is not None else f'data-at="{time.time():.2f}"'
+    known = f"{known_people(people)} {_now()}" if people is not None else _now()
     if job is None:
         return f'<div class="cb-job" data-active="false" {known}></div>'
     active = "false" if job.over else "true"
@@ -308,7 +312,7 @@ def cards(people: Sequence[TrainedPerson], chosen: str | None, everybody: Mappin
     if people:
         listed = "".join(_card(person, person.name == chosen) for person in people)
         shown = f'<div class="cb-cards" role="list">{listed}</div>'
-    return f"<div {known_people(everybody)}>{shown}</div>"
+    return f"<div {known_people(everybody)} {_now()}>{shown}</div>"
 
 
 def _card(person: TrainedPerson, chosen: bool) -> str:

@@ -22,9 +22,10 @@
   // of a change hears of it again.
   let known = null;
   const watchPeople = () => {
-    const said = [...document.querySelectorAll("#celebbasis_tab [data-people]")].sort((a, b) => b.dataset.at - a.dataset.at)[0];
-    if (!said || (known && Number(said.dataset.at) <= known.at)) return;
-    const now = { at: Number(said.dataset.at), people: JSON.parse(said.dataset.people) };
+    const at = (said) => Number(said.dataset.at ?? 0);
+    const said = [...document.querySelectorAll("#celebbasis_tab [data-people]")].sort((a, b) => at(b) - at(a))[0];
+    if (!said || (known && at(said) <= known.at)) return;
+    const now = { at: at(said), people: JSON.parse(said.dataset.people) };
     if (known && window.celebbasis.onPeople?.(known.people, now.people) === false) return;
     known = now;
   };
