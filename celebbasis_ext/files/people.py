@@ -64,9 +64,8 @@ def versions(folder: Path) -> dict[str, int]:
     """Who is in a folder, and when they or their card changed last, in microseconds since 1970; foreign files too."""
     found: dict[str, int] = {}
     for path in sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else ():
-        beside = (path, *(path.with_name(path.stem + companion) for companion in COMPANIONS))
         with suppress(FileNotFoundError):  # somebody is deleted this moment
-            found[path.stem] = max(file.stat().st_mtime_ns for file in beside if file.exists()) // 1000
+            found[path.stem] = max(file.stat().st_mtime_ns for file in (path, *_companions(path))) // 1000
     return found
 
 
