@@ -2,7 +2,7 @@
 
 python3 bootstrap.py demo [args...]    the demonstration
 python3 bootstrap.py ui [args...]      the tab in a browser
-python3 bootstrap.py test [args...]    ruff, mypy, then pytest with args
+python3 bootstrap.py test [args...]    ruff, mypy, then pytest with args, on all cores (-n 0: on one, for --pdb)
 python3 bootstrap.py WORD [args...]    any other command of `celebbasis`
 
 python3 bootstrap.py browser-test      the tab in Debian's Chromium, on the gradio of AUTOMATIC1111 and of today;
@@ -34,7 +34,8 @@ CHECKS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
     ("mypy",),
-    ("pytest", "-q"),  # last, so that its summary is the last line
+    # Last, so that its summary is the last line. What several tests of a file share is made once.
+    ("pytest", "-q", "-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"),
 )
 
 

@@ -182,23 +182,23 @@ def test_people_are_listed_chosen_renamed_and_deleted(pages: Any, context: Conte
     train, people = pages
     train._train(*form([photo], (None, "anna-cb", "")))
     wait(context)
-    cards, dropdown, *_ = people.refreshed()
+    dropdown, cards, *_ = people.refreshed()
     assert "anna-cb" in cards and dropdown["choices"] == ["anna-cb"]
-    assert "Nearest celebrities" in people._chosen("anna-cb")[1]
-    message, cards, *_ = people._rename("anna-cb", "maria-cb")
+    assert "Nearest celebrities" in people._show("anna-cb")[1]
+    message, _, _, cards, *_ = people._rename("anna-cb", "maria-cb")
     assert "maria-cb" in message and "maria-cb" in cards
-    message, cards, *_ = people._rename("maria-cb", "cat")
+    message, _, _, cards, *_ = people._rename("maria-cb", "cat")
     assert "ordinary word" in message and "maria-cb" in cards
     assert "Nobody is chosen" in people._delete(None)[0]
     assert "maria-cb is deleted" in people._delete("maria-cb")[0]
-    assert people.refreshed()[1]["choices"] == []
+    assert people.refreshed()[0]["choices"] == []
 
 
 def test_mixing_and_making_up_from_the_page(pages: Any, context: Context) -> None:
     _, people = pages
-    message, cards, *_ = people._make_up(3, "nobody-cb")
+    message, _, _, cards, *_ = people._make_up(3, "nobody-cb")
     assert "nobody-cb is there" in message and "nobody-cb" in cards
-    message, cards, *_ = people._mix("mix-cb", "nobody-cb", 0.5, NAMES[0], 0.5, None, 0, "", 0)
+    message, _, _, cards, *_ = people._mix("mix-cb", "nobody-cb", 0.5, NAMES[0], 0.5, None, 0, "", 0)
     assert "mix-cb is there" in message and "mix-cb" in cards
     assert "at least two" in people._mix("other-cb", "nobody-cb", 1)[0]
 

@@ -39,7 +39,8 @@ class PeoplePage:
                 self._lay_out_mixing()
             with gr.Column(min_width=320):
                 self._lay_out_making_up()
-        self.listed = [self.cards, self.person, self.details, self.controls, *(who for who, _ in self.parents)]
+        self.shown = [self.cards, self.details, self.controls]
+        self.listed = [self.person, *self.shown, *(who for who, _ in self.parents)]
         self._connect()
 
     def _lay_out_cards(self) -> None:
@@ -89,15 +90,17 @@ class PeoplePage:
             self.make = gr.Button("Make up", elem_id="celebbasis_make")
 
     def _connect(self) -> None:
-        answer = [self.message, *self.listed]
+        answer = [self.message, self.question, *self.listed]
+        shown = [*self.shown, self.question]
         self.refresh.click(self.refreshed, self.person, self.listed, queue=False)
-        self.press.click(lambda name: name, self.pressed, self.person, **QUIET)
-        self.person.change(self._chosen, self.person, [self.cards, self.details, self.controls, self.question], **QUIET)
+        # Whose details are shown and whom the buttons act on come in one answer: they must be the same person.
+        self.press.click(lambda name: [name, *self._choose(name)], self.pressed, [self.person, *shown], **QUIET)
+        self.person.input(self._choose, self.person, shown, **QUIET)
         self.rename.click(self._rename, [self.person, self.new_name], answer, queue=False)
-        self.delete.click(lambda: gr.update(visible=True), None, self.question, **QUIET)
+        self.delete.click(self._ask, self.person, [self.question, self.really], **QUIET)
         filled = [self.train_page.rows[0].name, *self.train_page.settings]
         self.resume.click(self._resume, self.person, [self.message, *filled], queue=False)
-        self.keep.click(lambda: gr.update(visible=False), None, self.question, **QUIET)
+        self.keep.click(_hidden, None, self.question, **QUIET)
         self.really.click(self._delete, self.person, answer, queue=False)
         weights = [component for parent in self.parents for component in parent]
         self.mix.click(self._mix, [self.mix_name, *weights], answer, queue=False)
@@ -105,17 +108,10 @@ class PeoplePage:
 
     def refreshed(self, chosen: str | None = None) -> list[Any]:
         """The folder read again."""
-        people = self.actions.everybody()
-        names = [person.name for person in people]
+        names = [person.name for person in self.actions.everybody()]
         chosen = chosen if chosen in names else None
         known = gr.update(choices=[*names, *self._celebrities()])
-        return [
-            markup.cards(people, chosen, versions(self.context.embeddings_dir)),
-            gr.update(choices=names, value=chosen),
-            self._details(chosen),
-            gr.update(visible=chosen is not None),
-            *[known] * MOST_PARENTS,
-        ]
+        return [gr.update(choices=names, value=chosen), *self._show(chosen), *[known] * MOST_PARENTS]
 
     def _celebrities(self) -> list[str]:
         try:
@@ -123,14 +119,20 @@ class PeoplePage:
         except CelebBasisError:
             return []
 
-    def _chosen(self, name: str | None) -> list[Any]:
-        people = self.actions.everybody()
+    def _show(self, name: str | None) -> list[Any]:
+        """Fills `shown`."""
         return [
-            markup.cards(people, name, versions(self.context.embeddings_dir)),
+            markup.cards(self.actions.everybody(), name, versions(self.context.embeddings_dir)),
             self._details(name),
             gr.update(visible=bool(name)),
-            gr.update(visible=False),
         ]
+
+    def _choose(self, name: str | None) -> list[Any]:
+        return [*self._show(name), _hidden()]
+
+    @staticmethod
+    def _ask(name: str | None) -> list[Any]:
+        return [gr.update(visible=True), gr.update(value=f"Delete {name} for ever")]
 
     def _details(self, name: str | None) -> str:
         if not name:
@@ -177,8 +179,12 @@ class PeoplePage:
         try:
             name = act()
         except CelebBasisError as error:
-            return [markup.error_box(error), *self.refreshed(before)]
-        return [markup.note_box(said.format(name)), *self.refreshed(name)]
+            return [markup.error_box(error), _hidden(), *self.refreshed(before)]
+        return [markup.note_box(said.format(name)), _hidden(), *self.refreshed(name)]
+
+
+def _hidden() -> Any:
+    return gr.update(visible=False)
 
 
 def _somebody(name: str | None) -> str:

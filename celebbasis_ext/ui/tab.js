@@ -97,7 +97,32 @@
     const { cbCopy, cbSend, cbPerson } = target.dataset;
     if (cbCopy) copy(target, cbCopy);
     if (cbSend) window.celebbasis.send(cbSend);
-    if (cbPerson && setText("celebbasis_pressed", cbPerson)) setTimeout(() => press("celebbasis_press"), 60);
+    if (cbPerson) { wanted = cbPerson; wantedAt = 0; checkPerson(); }
+  };
+
+  // Some gradio drops what happens while it waits for an answer: whoever was wanted is asked for until they are shown, and
+  // who stands in the list is always the one who is shown.
+  let wanted = null, wantedAt = 0;
+  const checkPerson = () => {
+    const cards = [...document.querySelectorAll("#celebbasis_cards [data-cb-person]")];
+    const shown = cards.find((card) => card.getAttribute("aria-pressed") === "true")?.dataset.cbPerson;
+    const name = wanted ?? document.querySelector("#celebbasis_person input")?.value;
+    if (shown === name || !cards.some((card) => card.dataset.cbPerson === name)) { wanted = null; return; }
+    if (Date.now() - wantedAt < LOOK_EVERY) return;
+    wantedAt = Date.now();
+    if (setText("celebbasis_pressed", name)) setTimeout(() => press("celebbasis_press"), 60);
+  };
+
+  // Cards are drawn anew with every answer about them. Who went to one by key stays on it.
+  let held = null;
+  const hold = (event) => {
+    const name = event.target.closest?.("[data-cb-person]")?.dataset.cbPerson;
+    held = name ? { name, card: event.target } : null;
+  };
+  const keepFocus = () => {
+    if (!held || held.card.isConnected || document.activeElement !== document.body) return;
+    const cards = [...document.querySelectorAll("#celebbasis_tab [data-cb-person]")];
+    cards.find((card) => card.dataset.cbPerson === held.name)?.focus({ preventScroll: true });
   };
 
   // A pasted photo goes where a dropped one would go.
@@ -137,11 +162,15 @@
 
   window.celebbasis = { setText, press, send: sendToGenerate, ...(window.celebbasisInWebUI ?? {}) };
   document.addEventListener("click", onClick);
+  document.addEventListener("focusin", hold);
+  document.addEventListener("pointerdown", () => { held = null; }, true);
   window.addEventListener("paste", onPaste, true);
   ["change", "drop"].forEach((kind) => document.addEventListener(kind, onUpload, true));
   new PerformanceObserver(seeUploads).observe({ type: "resource" });
+  new MutationObserver(keepFocus).observe(document.body, { childList: true, subtree: true });
   setInterval(rescueUpload, LOOK_EVERY);
   setInterval(watch, WATCH_EVERY);
   setInterval(watchPeople, LOOK_EVERY);
   setInterval(checkNames, CHECK_EVERY);
+  setInterval(checkPerson, CHECK_EVERY);
 }

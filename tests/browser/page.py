@@ -140,8 +140,10 @@ class TabPage:
         return False
 
     def press(self, key: str) -> None:
-        """A key, for whatever has the focus."""
-        self.browser.switch_to.active_element.send_keys(key)
+        """A key, for whatever has the focus at that moment."""
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        ActionChains(self.browser).send_keys(key).perform()
 
     def focused(self) -> str:
         """The id of the tab's element that has the focus; empty where there is none."""

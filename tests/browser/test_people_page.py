@@ -36,6 +36,7 @@ def test_somebody_is_made_up_inspected_renamed_and_deleted(tab: TabPage, photos:
     tab.until(lambda: not tab.shows("#celebbasis_really"), "the question to go")
     assert tab.shows(card(renamed))
     tab.click("#celebbasis_delete")
+    tab.until_text("#celebbasis_really", renamed)
     tab.click("#celebbasis_really")
     tab.until(lambda: not tab.shows(card(renamed)), "the card to go")
     if tab.in_webui:
@@ -54,6 +55,20 @@ def test_a_person_and_a_celebrity_are_mixed(tab: TabPage, name: str) -> None:
     tab.until(lambda: tab.shows(card(mixed)), "the card of the mix")
     tab.until_text("#celebbasis_people_message", f"{mixed} is there")
     tab.until_text("#celebbasis_details", "Nearest celebrities", celebrity)
+
+
+def test_whoever_was_wanted_last_is_shown_and_acted_on(tab: TabPage, name: str) -> None:
+    other = name.replace("-cb", "o-cb")
+    tab.make_up(name)
+    tab.make_up(other)
+    tab.run("arguments[0].forEach(c => document.querySelector(c).click())", [card(other), card(name)])
+    tab.until(lambda: tab.value("celebbasis_person") == name, "the one pressed last")
+    assert name in tab.text("#celebbasis_details")
+    tab.pick("celebbasis_person", other)
+    tab.until(lambda: tab.shows(f"{card(other)}[aria-pressed=true]"), "the card of the one in the list")
+    assert other in tab.text("#celebbasis_details")
+    tab.click("#celebbasis_delete")
+    tab.until_text("#celebbasis_really", other)
 
 
 def card(name: str) -> str:
