@@ -9,7 +9,7 @@ import pytest
 
 from celebbasis_ext.errors import InvalidEmbedding, InvalidName, NameTaken
 from celebbasis_ext.files.embedding import load_embedding, pack_metadata, save_embedding
-from celebbasis_ext.files.people import delete_person, find_person, list_people, rename_person
+from celebbasis_ext.files.people import delete_person, find_person, list_people, rename_person, versions
 from celebbasis_ext.types import Embedding
 
 VECTORS = {"clip_l": np.ones((2, 96), np.float32)}
@@ -42,6 +42,15 @@ def test_only_ours_are_listed_with_what_is_known(folder: Path) -> None:
     assert anna.preview == folder / "anna-cb.preview.png"
     assert anna.facts["steps"] == 7 and anna.facts["scores"]["likeness"] == 0.5
     assert list_people(folder / "nowhere") == ()
+
+
+def test_a_file_that_changed_is_read_again_and_the_page_hears_of_ours_only(folder: Path) -> None:
+    assert set(versions(folder)) == {"anna-cb", "ben-cb"}
+    assert find_person(folder, "anna-cb").facts["steps"] == 7
+    metadata = pack_metadata(np.ones((2, 3), np.float32), steps=77)
+    save_embedding(Embedding("anna-cb", VECTORS, metadata), folder, overwrite=True)
+    assert find_person(folder, "anna-cb").facts["steps"] == 77
+    assert {person.name: person.facts["steps"] for person in list_people(folder)} == {"anna-cb": 77, "ben-cb": 7}
 
 
 def test_renaming_moves_all_that_belongs_to_the_person(folder: Path) -> None:

@@ -310,3 +310,13 @@ def test_cards_come_from_the_folder(context: Context, studio: Studio) -> None:
     (button,) = [a for tag, a in Balanced(html).tags if tag == "button"]
     assert (button["data-cb-person"], button["aria-pressed"]) == ("anna-cb", "true")
     assert "Nobody has been learned yet" in markup.cards([], None, {})
+
+
+def test_a_hundred_cards_are_light_and_a_damaged_picture_is_a_letter(tmp_path: Path) -> None:
+    large = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
+    save_png(large, preview := tmp_path / "anna-cb.preview.png")
+    person = TrainedPerson("anna-cb", tmp_path / "anna-cb.safetensors", preview, False, 0.0, {})
+    page = markup.cards([person] * 100, None, {})
+    assert page.count("<img") == 100 and len(page) < 100 * preview.stat().st_size / 10
+    preview.write_bytes(b"no picture")
+    assert "<img" not in markup.cards([person], None, {}) and ">A</span>" in markup.cards([person], None, {})

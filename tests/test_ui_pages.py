@@ -273,6 +273,8 @@ def test_a_preset_is_what_it_is_for_the_checkpoint_also_if_the_page_has_not_hear
 ) -> None:
     untouched = form([photo], (None, "anna-cb", ""), config=PRESETS["Best"], preset="Best")
     assert taught_page._order(untouched)[0].config == WARM_PRESETS["Best"]
+    overtaken = form([photo], (None, "anna-cb", ""), config=PRESETS["Fast"], preset="Best")
+    assert taught_page._order(overtaken)[0].config == WARM_PRESETS["Best"]
     assert pages[0]._order(untouched)[0].config == PRESETS["Best"]
     own = form([photo], (None, "anna-cb", ""), config=FAST, preset="Best")
     assert taught_page._order(own)[0].config == FAST

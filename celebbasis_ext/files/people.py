@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from celebbasis_ext.errors import CelebBasisError, UnknownPerson
@@ -34,14 +38,12 @@ class TrainedPerson:
     preview: Path | None
     resumable: bool
     changed: float
-    facts: dict[str, Any]
+    facts: Mapping[str, Any]
 
 
 def list_people(folder: Path) -> tuple[TrainedPerson, ...]:
     """Those in a folder, the newest first; damaged and foreign files are passed over."""
-    paths = folder.glob(f"*{SUFFIX}") if folder.is_dir() else ()
-    found = [person for path in paths if (person := _person(path)) is not None]
-    return tuple(sorted(found, key=lambda person: person.changed, reverse=True))
+    return tuple(sorted(_people(folder, _files(folder)), key=lambda person: person.changed, reverse=True))
 
 
 def find_person(folder: Path, name: str) -> TrainedPerson:
@@ -52,7 +54,7 @@ def find_person(folder: Path, name: str) -> TrainedPerson:
         UnknownPerson: There is no such file, or it is not ours.
     """
     path = embedding_path(folder, name)
-    person = _person(path) if path.is_file() else None
+    person = _person(path, {file.name: file.stat() for file in (path, *_companions(path)) if file.is_file()})
     if person is None:
         raise UnknownPerson(
             f"There is no person named {name!r} in {folder}, or the file was not made here.", "Refresh the list."
@@ -61,12 +63,12 @@ def find_person(folder: Path, name: str) -> TrainedPerson:
 
 
 def versions(folder: Path) -> dict[str, int]:
-    """Who is in a folder, and when they or their card changed last, in microseconds since 1970; foreign files too."""
-    found: dict[str, int] = {}
-    for path in sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else ():
-        with suppress(FileNotFoundError):  # somebody is deleted this moment
-            found[path.stem] = max(file.stat().st_mtime_ns for file in (path, *_companions(path))) // 1000
-    return found
+    """Who is in a folder, and when they or their card changed last, in microseconds since 1970."""
+    files = _files(folder)
+    return {
+        person.name: max(files[file.name].st_mtime_ns for file in _beside(person.path) if file.name in files) // 1000
+        for person in _people(folder, files)
+    }
 
 
 def rename_person(folder: Path, name: str, new_name: str) -> Path:
@@ -99,19 +101,45 @@ def delete_person(folder: Path, name: str) -> tuple[Path, ...]:
     return removed
 
 
-def _person(path: Path) -> TrainedPerson | None:
-    """What is known of a file; None where it is not ours."""
+def _files(folder: Path) -> dict[str, os.stat_result]:
+    """What is in a folder, by name. Folders of thousands are usual, and read while somebody waits: in one go."""
+    found: dict[str, os.stat_result] = {}
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            with suppress(FileNotFoundError):  # somebody is deleted this moment
+                if entry.is_file():
+                    found[entry.name] = entry.stat()
+    return found
+
+
+def _people(folder: Path, files: Mapping[str, os.stat_result]) -> list[TrainedPerson]:
+    return [person for name in files if (person := _person(folder / name, files)) is not None]
+
+
+def _person(path: Path, files: Mapping[str, os.stat_result]) -> TrainedPerson | None:
+    """Who is in a file among those of its folder; None where it is not ours."""
+    if path.suffix != SUFFIX or path.name not in files:
+        return None
+    stat = files[path.name]
     try:
-        metadata = load_embedding(path).metadata
+        facts = _facts_of(path, stat.st_mtime_ns, stat.st_size)
     except CelebBasisError:
         return None
-    if MADE_BY not in metadata:
+    if facts is None:
         return None
-    preview = path.with_suffix(".preview.png")
+    preview, resume = path.with_suffix(".preview.png"), path.with_suffix(".resume")
     return TrainedPerson(
-        path.stem, path, preview if preview.is_file() else None, path.with_suffix(".resume").is_file(),
-        path.stat().st_mtime, _facts(metadata),
-    )  # fmt: skip
+        path.stem, path, preview if preview.name in files else None, resume.name in files, stat.st_mtime, facts
+    )
+
+
+@lru_cache(maxsize=1 << 14)
+def _facts_of(path: Path, mtime_ns: int, size: int) -> Mapping[str, Any] | None:
+    """What the header of a file, as it is since then, says; None where it is not ours. What cannot be read raises, and
+    is tried again.
+    """
+    metadata = load_embedding(path).metadata
+    return MappingProxyType(_facts(metadata)) if MADE_BY in metadata else None
 
 
 def _facts(metadata: Any) -> dict[str, Any]:
@@ -126,6 +154,10 @@ def _facts(metadata: Any) -> dict[str, Any]:
     return facts
 
 
+def _beside(path: Path) -> list[Path]:
+    """An embedding, and where what belongs to it would be."""
+    return [path, *(path.with_name(path.stem + ending) for ending in COMPANIONS)]
+
+
 def _companions(path: Path) -> list[Path]:
-    beside = (path.with_name(path.stem + ending) for ending in COMPANIONS)
-    return [companion for companion in beside if companion.is_file()]
+    return [companion for companion in _beside(path)[1:] if companion.is_file()]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from celebbasis_ext.types import Scores
 from celebbasis_ext.ui.loss_curve import loss_curve
-from celebbasis_ext.ui.pictures import data_uri, drawings, picture_uri, sheet_link
+from celebbasis_ext.ui.pictures import card_uri, data_uri, drawings, picture_uri, sheet_link
 
 if TYPE_CHECKING:
     from celebbasis_ext.errors import CelebBasisError
@@ -65,13 +65,16 @@ def name_hint(name: str, complaint: str, surprises: Sequence[str] = (), again: b
 
 
 def portrait(photo: Image, faces: Sequence[Face], chosen: int | None) -> str:
-    """The photo with its faces framed, and numbered where there are several; the chosen one stands out."""
+    """The photo with its faces framed, and numbered where there are several; the chosen one, whom the page reads too,
+    stands out.
+    """
     height, width = photo.shape[:2]
     unit = max(height, width) / 100
     frames = "".join(_frame(face, i, unit, len(faces) > 1, i == chosen) for i, face in enumerate(faces, start=1))
     count = f"{len(faces)} face{'s' * (len(faces) != 1)} found"
     return (
-        f'<figure class="cb-portrait"><div><img src="{picture_uri(photo, "JPEG")}" alt="The photo: {count}">'
+        f'<figure class="cb-portrait" data-face="{chosen or ""}"><div>'
+        f'<img src="{picture_uri(photo, "JPEG")}" alt="The photo: {count}">'
         f'<svg viewBox="0 0 {width} {height}" aria-hidden="true">{frames}</svg></div>'
         f"<figcaption>{count}</figcaption></figure>"
     )
@@ -317,11 +320,9 @@ def cards(people: Sequence[TrainedPerson], chosen: str | None, everybody: Mappin
 
 def _card(person: TrainedPerson, chosen: bool) -> str:
     name = escape(person.name, quote=True)
-    if person.preview is not None:
-        kind = "image/png"
-        face = f'<img src="{data_uri(person.preview.read_bytes(), kind)}" alt="">'
-    else:
-        face = f'<span class="cb-blank" aria-hidden="true">{escape(person.name[:1].upper())}</span>'
+    face = f'<span class="cb-blank" aria-hidden="true">{escape(person.name[:1].upper())}</span>'
+    if person.preview is not None and (picture := card_uri(person.preview)):
+        face = f'<img src="{picture}" alt="">'
     scores = person.facts.get("scores") or {}
     likeness = f"likeness {scores['likeness']:.2f} · anybody {scores['impostors']:.2f}" if scores else "not scored"
     unfinished = '<span class="cb-tag">unfinished</span>' if person.resumable else ""

@@ -1,11 +1,13 @@
-"""Pictures in the tab, as HTML; pure functions."""
+"""Pictures in the tab, as HTML."""
 
 from __future__ import annotations
 
 import base64
 import io
 from collections.abc import Sequence
+from functools import lru_cache
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 LARGEST_SIDE = 640
 """Pixels of photos and previews in the page."""
+CARD_SIDE = 320
+"""Pixels of the picture on a card, of which a page may have hundreds."""
 
 
 def picture_uri(image: Image, form: str = "PNG") -> str:
@@ -32,6 +36,26 @@ def picture_uri(image: Image, form: str = "PNG") -> str:
 def data_uri(content: bytes, kind: str) -> str:
     """A file's content as text that stands in a page."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def card_uri(path: Path) -> str:
+    """A picture file, small, as text that stands in a page; empty where it cannot be read."""
+    try:
+        return _small_uri(path, path.stat().st_mtime_ns)
+    except OSError:
+        return ""
+
+
+@lru_cache(maxsize=1024)
+def _small_uri(path: Path, mtime_ns: int) -> str:
+    """Of the file as it is since then. Raises OSError."""
+    from PIL import Image as Pillow
+
+    with Pillow.open(path) as picture:
+        picture.thumbnail((CARD_SIDE, CARD_SIDE))
+        buffer = io.BytesIO()
+        picture.convert("RGB").save(buffer, "JPEG")
+    return data_uri(buffer.getvalue(), "image/jpeg")
 
 
 def drawings(outcome: Outcome) -> str:

@@ -77,6 +77,20 @@
     if (press("celebbasis_check")) { asking = old; checked = Date.now(); }
   };
 
+  // Which face is framed follows the choice in the same way.
+  const looked = {};
+  const checkFaces = () => {
+    if (document.hidden || uploading()) return;
+    document.querySelectorAll("[id^=celebbasis_face_] input:checked").forEach((choice) => {
+      const row = choice.closest("[id^=celebbasis_face_]").id.split("_").pop();
+      const framed = document.querySelector(`#celebbasis_portrait_${row} [data-face]`)?.dataset.face;
+      const chosen = choice.closest("label").textContent.trim(), now = `${framed} ${chosen}`;
+      if (framed === undefined || framed === chosen) return;
+      if (looked[row]?.now === now && Date.now() - looked[row].at < ANSWER_WITHIN) return;
+      if (press(`celebbasis_look_${row}`)) looked[row] = { now, at: Date.now() };
+    });
+  };
+
   const copy = async (button, word) => {
     try { await navigator.clipboard.writeText(word); }
     catch {
@@ -172,5 +186,6 @@
   setInterval(watch, WATCH_EVERY);
   setInterval(watchPeople, LOOK_EVERY);
   setInterval(checkNames, CHECK_EVERY);
+  setInterval(checkFaces, CHECK_EVERY);
   setInterval(checkPerson, CHECK_EVERY);
 }

@@ -47,6 +47,7 @@ class PersonRow:
     group: Any
     portrait: Any
     face: Any
+    look: Any
     name: Any
     hint: Any
     words: Any
@@ -106,6 +107,7 @@ class TrainPage:
                 portrait = plain_html(elem_id=f"celebbasis_portrait_{index}")
             with gr.Column(scale=2, min_width=180):
                 face = gr.Radio([], label="Which face", visible=False, elem_id=f"celebbasis_face_{index}")
+                look = gr.Button("Look", elem_id=f"celebbasis_look_{index}", elem_classes=["cb-hidden"])
                 name = gr.Textbox(
                     label="Name: the trigger word", placeholder="anna-cb", elem_id=f"celebbasis_name_{index}"
                 )
@@ -115,7 +117,7 @@ class TrainPage:
                     info="Said while training, so that it does not become part of the person.",
                     elem_id=f"celebbasis_words_{index}",
                 )  # fmt: skip
-        return PersonRow(group, portrait, face, name, hint, words)
+        return PersonRow(group, portrait, face, look, name, hint, words)
 
     def _lay_out_settings(self) -> None:
         self.preset = gr.Radio(
@@ -164,7 +166,7 @@ class TrainPage:
             self.stranger.click(self._draw_stranger, None, self.photos, queue=False)
         self.check.click(self._name_hints, [row.name for row in rows], [row.hint for row in rows], **QUIET)
         for index, row in enumerate(rows):
-            row.face.change(
+            row.look.click(  # the page asks when another face is chosen than is framed
                 lambda files, face, index=index: self._face_chosen(files, face, index),
                 [self.photos, row.face], [row.portrait, row.words], **QUIET,
             )  # fmt: skip
@@ -265,9 +267,12 @@ class TrainPage:
         return [now, *(values if values != list(settings) else [gr.update()] * len(settings))]
 
     def _settings_now(self, name: str, warm: bool, settings: Sequence[Any]) -> tuple[bool, list[Any]]:
-        """Whether the checkpoint has an encoder, and what the page's settings are with that: a preset's are its own."""
-        now, chosen = self._has_encoder(), values_of(presets(warm)[name])
-        return now, values_of(presets(now)[name]) if list(settings) == chosen else list(settings)
+        """Whether the checkpoint has an encoder, and what the page's settings are with that: any preset's are those of
+        the chosen one, which the page may not have heard of yet.
+        """
+        now = self._has_encoder()
+        untouched = list(settings) in [values_of(preset) for preset in presets(warm).values()]
+        return now, values_of(presets(now)[name]) if untouched else list(settings)
 
     def _train(self, *form: Any) -> list[Any]:
         return self._ordered(lambda: self.studio.train(*self._order(form)))
