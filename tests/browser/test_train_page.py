@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shutil
 import time
 from pathlib import Path
 
@@ -12,41 +13,47 @@ MANY = 2000
 """Steps that no test waits for: it stops the training long before."""
 
 
-def test_a_photo_shows_its_face_a_free_name_and_what_else_is_in_it(tab: TabPage, photos: Path) -> None:
-    tab.upload([photos / "anna.png"])
-    assert tab.name_of() == "anna-cb"
+def file_of(name: str, photo: Path) -> Path:
+    """The same photo in a file from which that name is proposed."""
+    return Path(shutil.copy(photo, photo.with_name(f"{name.removesuffix('-cb')}.png")))
+
+
+def test_a_photo_shows_its_face_a_free_name_and_what_else_is_in_it(tab: TabPage, photos: Path, name: str) -> None:
+    tab.upload([file_of(name, photos / "anna.png")])
+    assert tab.name_of() == name
     assert "1 face found" in tab.text("#celebbasis_portrait_0")
     assert tab.count("#celebbasis_portrait_0 rect") == 1
     assert "red background" in tab.value("celebbasis_words_0")
 
 
-def test_a_dropped_photo_is_taken(tab: TabPage, photos: Path) -> None:
-    tab.drop(photos / "ben.png")
-    assert tab.name_of() == "ben-cb"
+def test_a_dropped_photo_is_taken(tab: TabPage, photos: Path, name: str) -> None:
+    tab.drop(file_of(name, photos / "ben.png"))
+    assert tab.name_of() == name
 
 
-def test_a_pasted_photo_is_taken(tab: TabPage, photos: Path) -> None:
+def test_a_pasted_photo_is_taken(tab: TabPage, photos: Path, name: str) -> None:
     content = base64.b64encode((photos / "anna.png").read_bytes()).decode()
     tab.run(
         """
         const bytes = Uint8Array.from(atob(arguments[0]), c => c.charCodeAt(0));
         const data = new DataTransfer();
-        data.items.add(new File([bytes], "pasted.png", {type: "image/png"}));
+        data.items.add(new File([bytes], arguments[1], {type: "image/png"}));
         const paste = {clipboardData: data, bubbles: true, cancelable: true};
         document.body.dispatchEvent(new ClipboardEvent("paste", paste));
         """,
         content,
+        file_of(name, photos / "anna.png").name,
     )
-    assert tab.name_of() == "pasted-cb"
+    assert tab.name_of() == name
 
 
-def test_a_slow_upload_survives_answers_that_overtake_it(tab: TabPage, photos: Path) -> None:
+def test_a_slow_upload_survives_answers_that_overtake_it(tab: TabPage, photos: Path, name: str) -> None:
     tab.uplink(30_000)
     try:
-        tab.upload([photos / "large.png"])
+        tab.upload([file_of(name, photos / "large.png")])
         time.sleep(1)  # the upload takes some seconds, and anything else on the page may be answered meanwhile
         tab.run("window.celebbasis.press('celebbasis_watch')")
-        assert tab.name_of() == "large-cb"
+        assert tab.name_of() == name
     finally:
         tab.uplink(-1)
 
