@@ -32,7 +32,7 @@ class PeoplePage:
         with gr.Row():
             with gr.Column(scale=3, min_width=320):
                 self._lay_out_cards()
-            with gr.Column(scale=2, min_width=320):
+            with gr.Column(scale=2, min_width=320, elem_classes=["cb-sticky"]):
                 self._lay_out_details()
         with gr.Row():
             with gr.Column(min_width=320):

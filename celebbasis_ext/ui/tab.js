@@ -117,11 +117,19 @@
   // Some gradio drops what happens while it waits for an answer: whoever was wanted is asked for until they are shown, and
   // who stands in the list is always the one who is shown.
   let wanted = null, wantedAt = 0;
+  const showDetails = () => {
+    const details = document.querySelector("#celebbasis_details"), box = details?.getBoundingClientRect();
+    if (box && (box.top > innerHeight - 80 || box.bottom < 80)) details.scrollIntoView({ block: "start" });
+  };
   const checkPerson = () => {
     const cards = [...document.querySelectorAll("#celebbasis_cards [data-cb-person]")];
     const shown = cards.find((card) => card.getAttribute("aria-pressed") === "true")?.dataset.cbPerson;
     const name = wanted ?? document.querySelector("#celebbasis_person input")?.value;
-    if (shown === name || !cards.some((card) => card.dataset.cbPerson === name)) { wanted = null; return; }
+    if (shown === name || !cards.some((card) => card.dataset.cbPerson === name)) {
+      if (wanted) showDetails();
+      wanted = null;
+      return;
+    }
     if (Date.now() - wantedAt < LOOK_EVERY) return;
     wantedAt = Date.now();
     if (setText("celebbasis_pressed", name)) setTimeout(() => press("celebbasis_press"), 60);

@@ -6,6 +6,11 @@ from pathlib import Path
 
 from tests.browser.page import TabPage
 
+IN_VIEW = """
+const details = document.querySelector("#celebbasis_details"), box = details.getBoundingClientRect();
+return details.innerText.includes(arguments[0]) && box.top < innerHeight - 80 && box.bottom > 80;
+"""
+
 
 def test_somebody_is_made_up_inspected_renamed_and_deleted(tab: TabPage, photos: Path, name: str) -> None:
     tab.make_up(name)
@@ -69,6 +74,20 @@ def test_whoever_was_wanted_last_is_shown_and_acted_on(tab: TabPage, name: str) 
     assert other in tab.text("#celebbasis_details")
     tab.click("#celebbasis_delete")
     tab.until_text("#celebbasis_really", other)
+
+
+def test_whoever_is_pressed_comes_into_view(tab: TabPage, name: str) -> None:
+    other = name.replace("-cb", "o-cb")
+    tab.make_up(name)
+    tab.make_up(other)
+    try:
+        for width, height in ((390, 500), (1280, 500)):
+            tab.size(width, height)
+            for wanted in (name, other):
+                tab.click(card(wanted))
+                tab.until(lambda wanted=wanted: tab.run(IN_VIEW, wanted), "the details in the window")
+    finally:
+        tab.size(1280)
 
 
 def card(name: str) -> str:
