@@ -13,13 +13,15 @@ import argparse
 import base64
 import io
 import json
+import sys
 import time
-import urllib.request
 from pathlib import Path
-from typing import Any
 
 from PIL import Image as Pillow
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.webui_client import RunningWebUI
 from celebbasis_ext.miniature.drawing import Look, draw
 from celebbasis_ext.miniature.people import strangers
 
@@ -27,19 +29,12 @@ RESULTS = Path(__file__).resolve().parent / "results"
 NAME = "soak-cb"
 
 
-class WebUI:
+class WebUI(RunningWebUI):
     """The API at an address, and the process behind it."""
 
     def __init__(self, address: str, pid: int) -> None:
-        self.address, self.process = address.rstrip("/"), Path(f"/proc/{pid}")
-
-    def ask(self, method: str, path: str, form: dict[str, Any] | None = None) -> Any:
-        body = None if form is None else json.dumps(form).encode()
-        headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(self.address + path, body, headers, method=method)
-        with urllib.request.urlopen(request, timeout=600) as reply:
-            content = reply.read()
-        return json.loads(content) if content else None
+        super().__init__(address)
+        self.process = Path(f"/proc/{pid}")
 
     def learn(self, photo: str, steps: int) -> None:
         """One person, from photo to scores; replaces the one before."""
@@ -52,13 +47,6 @@ class WebUI:
             time.sleep(0.5)
             job = self.ask("GET", f"/celebbasis/v1/jobs/{job['id']}")
         assert job["state"] == "done", job["error"]
-
-    def draw(self, seed: int) -> None:
-        form = {
-            "prompt": f"a photo of {NAME}", "seed": seed, "steps": 20, "width": 96, "height": 96, "cfg_scale": 4,
-            "sampler_name": "DPM++ 2M",
-        }  # fmt: skip
-        assert self.ask("POST", "/sdapi/v1/txt2img", form)["images"]
 
     def holds(self) -> dict[str, int]:
         """What the process holds: resident memory in MiB, open handles, threads."""
@@ -92,7 +80,7 @@ def main() -> None:
     for count in range(chosen.warm_up + chosen.trainings):
         webui.learn(photo, chosen.steps)
         for seed in range(chosen.pictures):
-            webui.draw(seed)
+            webui.draw(f"a photo of {NAME}", seed)
         held.append(webui.holds())
         print(count + 1 - chosen.warm_up, held[-1], flush=True)
     webui.ask("DELETE", f"/celebbasis/v1/people/{NAME}")

@@ -11,24 +11,21 @@ method through the standalone host. Celebrities, who are 1 on the scale of liken
 from __future__ import annotations
 
 import argparse
-import base64
 import copy
 import dataclasses
-import io
 import json
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image as Pillow
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.webui_client import RunningWebUI
 from celebbasis_ext.evaluate.baselines import METHODS
 from celebbasis_ext.evaluate.lab import PROMPTS, SAMPLER_STEPS, Case, Lab, leaks, mean_and_error, measure
 from celebbasis_ext.evaluate.sheets import SheetRow, contact_sheet, save_png
@@ -43,30 +40,13 @@ SHOWN = (0, 6, 8, 13, 17)
 """Which of the lab's prompts are on the sheet."""
 
 
-class WebUIPictures:
+class WebUIPictures(RunningWebUI):
     """The WebUI's text-to-image in place of a host, for the lab to draw with."""
-
-    def __init__(self, address: str) -> None:
-        self.address = address.rstrip("/")
 
     def generate(
         self, prompts: Sequence[str], seeds: Sequence[int], embeddings: Sequence[Embedding] = (), steps: int = 20
     ) -> list[Image]:
-        return [self._draw(prompt, seed, steps) for prompt, seed in zip(prompts, seeds, strict=True)]
-
-    def _draw(self, prompt: str, seed: int, steps: int) -> Image:
-        form = {
-            "prompt": prompt, "seed": seed, "steps": steps, "width": 96, "height": 96, "cfg_scale": 4,
-            "sampler_name": "DPM++ 2M",
-        }  # fmt: skip
-        (picture,) = json.loads(self.ask("POST", "/sdapi/v1/txt2img", form))["images"]
-        return np.asarray(Pillow.open(io.BytesIO(base64.b64decode(picture))).convert("RGB"))
-
-    def ask(self, method: str, path: str, form: dict[str, Any] | None = None) -> bytes:
-        body = None if form is None else json.dumps(form).encode()
-        request = urllib.request.Request(self.address + path, body, {"Content-Type": "application/json"}, method=method)
-        with urllib.request.urlopen(request, timeout=600) as reply:
-            return bytes(reply.read())
+        return [self.draw(prompt, seed, steps) for prompt, seed in zip(prompts, seeds, strict=True)]
 
 
 def learn(tab: TabPage, case: Case, name: str, button: str, folder: Path) -> float:
