@@ -184,7 +184,7 @@ def test_people_are_listed_chosen_renamed_and_deleted(pages: Any, context: Conte
     wait(context)
     dropdown, cards, *_ = people.refreshed()
     assert "anna-cb" in cards and dropdown["choices"] == ["anna-cb"]
-    assert "Nearest celebrities" in people._show("anna-cb")[1]
+    assert "Nearest celebrities" in people._choose("anna-cb")[1]
     message, _, _, cards, *_ = people._rename("anna-cb", "maria-cb")
     assert "maria-cb" in message and "maria-cb" in cards
     message, _, _, cards, *_ = people._rename("maria-cb", "cat")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
 
 from celebbasis_ext.errors import CelebBasisError, InvalidSettings
-from celebbasis_ext.files.people import versions
+from celebbasis_ext.files.people import TrainedPerson, versions
 from celebbasis_ext.studio import Studio
 from celebbasis_ext.ui import markup
 from celebbasis_ext.ui.config_fields import values_of
@@ -108,10 +108,11 @@ class PeoplePage:
 
     def refreshed(self, chosen: str | None = None) -> list[Any]:
         """The folder read again."""
-        names = [person.name for person in self.actions.everybody()]
+        people = self.actions.everybody()
+        names = [person.name for person in people]
         chosen = chosen if chosen in names else None
         known = gr.update(choices=[*names, *self._celebrities()])
-        return [gr.update(choices=names, value=chosen), *self._show(chosen), *[known] * MOST_PARENTS]
+        return [gr.update(choices=names, value=chosen), *self._show(people, chosen), *[known] * MOST_PARENTS]
 
     def _celebrities(self) -> list[str]:
         try:
@@ -119,16 +120,16 @@ class PeoplePage:
         except CelebBasisError:
             return []
 
-    def _show(self, name: str | None) -> list[Any]:
+    def _show(self, people: Sequence[TrainedPerson], name: str | None) -> list[Any]:
         """Fills `shown`."""
         return [
-            markup.cards(self.actions.everybody(), name, versions(self.context.embeddings_dir)),
+            markup.cards(people, name, versions(self.context.embeddings_dir)),
             self._details(name),
             gr.update(visible=bool(name)),
         ]
 
     def _choose(self, name: str | None) -> list[Any]:
-        return [*self._show(name), _hidden()]
+        return [*self._show(self.actions.everybody(), name), _hidden()]
 
     @staticmethod
     def _ask(name: str | None) -> list[Any]:
